@@ -1,0 +1,1 @@
+//! Protobuf JSON of traces (to be written).

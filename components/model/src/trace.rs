@@ -1,0 +1,1 @@
+//! Assembling one trace from partial ones (to be written).
