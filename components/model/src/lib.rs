@@ -12,5 +12,5 @@ pub mod trace;
 
 pub use ids::{BlockId, IdError, SpanId, TraceId};
 pub use push_batch::{PushBatch, PushBatchBuilder};
-pub use tenant::{TenantError, TenantId};
+pub use tenant::{TenantError, TenantId, Tenants};
 pub use time_range::TimeRange;

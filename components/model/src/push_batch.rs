@@ -421,10 +421,10 @@ fn field_len(value: &[u8]) -> usize {
 
 fn put_varint(buffer: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        buffer.push((value as u8 & 0x7f) | 0x80);
+        buffer.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
     }
-    buffer.push(value as u8);
+    buffer.push((value & 0x7f) as u8);
 }
 
 fn put_tag(buffer: &mut Vec<u8>, field: u8, wire_type: u8) {

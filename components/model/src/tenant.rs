@@ -63,6 +63,33 @@ impl fmt::Debug for TenantId {
     }
 }
 
+/// The tenants of one multi-tenant read, in the caller's order: never empty, none twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenants(Vec<TenantId>);
+
+impl Tenants {
+    /// Several tenants, as in `X-Scope-OrgID: a|b`; `None` if the list is empty.
+    pub fn new(tenants: impl IntoIterator<Item = TenantId>) -> Option<Tenants> {
+        let mut unique = Vec::new();
+        for tenant in tenants {
+            if !unique.contains(&tenant) {
+                unique.push(tenant);
+            }
+        }
+        (!unique.is_empty()).then_some(Tenants(unique))
+    }
+
+    pub fn as_slice(&self) -> &[TenantId] {
+        &self.0
+    }
+}
+
+impl From<TenantId> for Tenants {
+    fn from(tenant: TenantId) -> Tenants {
+        Tenants(vec![tenant])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +99,16 @@ mod tests {
         for text in ["..", ".", "a/b", "a\\b", "a\0", "ä", "a|b", ""] {
             assert!(TenantId::parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn several_tenants_are_listed_once_each() {
+        let [a, b] = ["a", "b"].map(|text| TenantId::parse(text).unwrap());
+
+        let tenants = Tenants::new([b.clone(), a.clone(), b.clone()]).unwrap();
+
+        assert_eq!(tenants.as_slice(), [b, a]);
+        assert_eq!(Tenants::new([]), None);
     }
 
     #[test]
