@@ -4,6 +4,9 @@
 //! one into `data.parquet`, blooms, `index` and our sidecar [`trace_index`]. Nothing outside this crate knows the
 //! nested schema. The facts about the format are Tempo's (`writer.rs` and `schema.rs` repeat those that bind us).
 
-#![warn(clippy::indexing_slicing)]
-
+#[warn(clippy::indexing_slicing)]
+mod columns;
+#[warn(clippy::indexing_slicing)]
 pub mod trace_index;
+
+pub use columns::{AppendError, SpanColumns};
