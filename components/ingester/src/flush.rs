@@ -1,0 +1,351 @@
+//! From a block on local disk to the backend, and only then out of the WAL; and the loop that drives all of it.
+//!
+//! The order is the durability argument: (1) data, sidecar, blooms, index and `meta.json` last are written and read back
+//! by `Backend::write_block`; (2) the blocklist shows the block; (3) the WAL releases it; (4) later, when queries find the
+//! block in the blocklist, the local copy goes. A failure before (3) leaves the spans in the WAL and is tried again for
+//! ever, with back-off. A head that cannot be encoded is quarantined: reported, its WAL records kept, never deleted.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use display_error_chain::DisplayErrorChain;
+use futures::future::join_all;
+use rand::Rng;
+use tempo_backend::BlockFiles;
+use tempo_model::{BlockId, TenantId};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    complete::list_block_files,
+    cut::CutReason,
+    head::{Durability, Head},
+    instance::{Append, Instance, LocalBlock},
+    open::{Ingester, Shared},
+};
+
+/// How long queries still look at a flushed block's local copy: one that took its snapshot of the blocklist before the
+/// block was in it must find it here.
+const LISTED_GRACE: Duration = Duration::from_secs(10);
+
+/// Tries to make a block of a head that fails for a reason that may pass (a full disk) before it is reported again.
+const COMPLETE_RETRY: Duration = Duration::from_secs(5);
+
+/// What `/flush` did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FlushReport {
+    /// Blocks that were pending at the call and are in the backend now; empty unless the caller waited.
+    pub flushed: Vec<BlockId>,
+    /// Blocks that could not be made, with the reason. Their spans are safe in the WAL.
+    pub quarantined: Vec<(BlockId, String)>,
+}
+
+/// Why a flush could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum FlushError {
+    #[error("tenant {0} has no data in this ingester")]
+    UnknownTenant(TenantId),
+    #[error("the ingester stopped before everything was flushed")]
+    Stopped,
+}
+
+impl Ingester {
+    /// Seals every head (of one tenant, or of all) and starts writing it out; with `wait`, returns when everything that
+    /// was present at the call is in the backend or quarantined.
+    pub async fn flush(&self, tenant: Option<&TenantId>, wait: bool) -> Result<FlushReport, FlushError> {
+        let instances = match tenant {
+            Some(tenant) => {
+                let known = self.shared.instances.read().get(tenant).cloned();
+                vec![known.ok_or_else(|| FlushError::UnknownTenant(tenant.clone()))?]
+            }
+            None => self.shared.all_instances(),
+        };
+        let mut pending = Vec::new();
+        for instance in instances {
+            let mut append = instance.append.lock().await;
+            self.shared.seal(&instance, &mut append, None, CutReason::Asked);
+            drop(append);
+            pending.extend(instance.pending());
+        }
+        self.shared.wake.notify_one();
+        if !wait {
+            return Ok(FlushReport::default());
+        }
+        let settled = join_all(pending.into_iter().map(|(block, state)| settle(block, state)));
+        let settled = tokio::select! {
+            settled = settled => settled,
+            () = self.shared.stopped.cancelled() => return Err(FlushError::Stopped),
+        };
+        let mut report = FlushReport::default();
+        for (block, state) in settled {
+            match state {
+                Some(Durability::Backend) => report.flushed.push(block),
+                Some(Durability::Quarantined(reason)) => report.quarantined.push((block, reason)),
+                Some(Durability::Wal) | None => return Err(FlushError::Stopped),
+            }
+        }
+        Ok(report)
+    }
+
+    /// Drives cutting, completing and flushing until `stop`; then syncs and closes the WAL. What is not flushed by then
+    /// is in the WAL and comes back at the next start.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), RunError> {
+        let shared = &self.shared;
+        let mut tasks = JoinSet::new();
+        let mut tick = tokio::time::interval(shared.settings.check_period);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = tick.tick() => shared.check().await,
+                () = shared.wake.notified() => {}
+                () = shared.shutdown_asked.notified() => {
+                    tasks.spawn(drain_and_stop(self.clone()));
+                }
+                Some(ended) = tasks.join_next() => {
+                    if let Err(error) = ended {
+                        return Err(RunError::TaskPanicked(error));
+                    }
+                }
+            }
+            for instance in shared.all_instances() {
+                for head in instance.take_sealed() {
+                    let job = Job { shared: Arc::clone(shared), instance: Arc::clone(&instance), stop: stop.clone() };
+                    tasks.spawn(job.write_head(head));
+                }
+                for block in instance.take_unflushed() {
+                    let job = Job { shared: Arc::clone(shared), instance: Arc::clone(&instance), stop: stop.clone() };
+                    tasks.spawn(job.write_block(block));
+                }
+            }
+            shared.metrics.queue_length(tasks.len());
+        }
+        shared.is_read_only.store(true, Ordering::Release);
+        shared.stopped.cancel();
+        while tasks.join_next().await.is_some() {}
+        shared.wal.clone().close().await;
+        Ok(())
+    }
+
+    /// Refuses pushes from now on and flushes everything; what `/shutdown` does before it ends the process.
+    pub async fn drain(&self) -> Result<FlushReport, FlushError> {
+        self.shared.is_read_only.store(true, Ordering::Release);
+        self.flush(None, true).await
+    }
+}
+
+/// Why the ingester's loop ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("a flush task panicked")]
+    TaskPanicked(#[source] tokio::task::JoinError),
+}
+
+impl Shared {
+    /// Seals the active head under the order that the caller holds.
+    pub(crate) fn seal(
+        &self,
+        instance: &Instance,
+        append: &mut Append,
+        slot: Option<tokio::sync::OwnedSemaphorePermit>,
+        reason: CutReason,
+    ) {
+        if instance.seal(append, slot, Instant::now()) {
+            self.metrics.head_cut(reason);
+            self.wake.notify_one();
+        }
+    }
+
+    /// One round of housekeeping: live traces end, old heads are cut, the WAL and memory are kept in bounds, local
+    /// copies of flushed blocks go, idle tenants are forgotten.
+    async fn check(&self) {
+        let now = Instant::now();
+        let mut memory = HashMap::new();
+        let mut sealed = 0;
+        for instance in self.all_instances() {
+            let mut append = instance.append.lock().await;
+            let last_cut = append.last_cut;
+            append.live.expire(now, self.settings.trace_idle, self.settings.trace_live, last_cut);
+            self.metrics.live(&instance.tenant, append.live.live_count(), append.live.live_bytes());
+            let size = instance.head_size(&append, now);
+            if let Some(reason) = self.settings.cut.decide(size) {
+                self.seal(&instance, &mut append, None, reason);
+            }
+            drop(append);
+            self.drop_flushed_blocks(&instance, now);
+            let snapshot = instance.snapshot();
+            sealed += snapshot.heads.len() - 1;
+            memory.insert(instance.tenant.clone(), snapshot.heads.iter().map(|h| h.memory_bytes()).collect::<Vec<_>>());
+        }
+        let total = memory.values().flatten().sum();
+        self.metrics.heads(total, sealed);
+        if total > self.settings.max_memory_bytes {
+            let largest = memory.iter().max_by_key(|(_, heads)| heads.first().copied().unwrap_or_default());
+            if let Some((tenant, _)) = largest {
+                self.seal_tenant(tenant, CutReason::MemoryShort).await;
+            }
+        }
+        if self.wal.disk_bytes() > self.settings.wal_max_bytes {
+            self.relieve_wal().await;
+        }
+        self.forget_idle_tenants();
+    }
+
+    async fn seal_tenant(&self, tenant: &TenantId, reason: CutReason) {
+        let instance = self.instances.read().get(tenant).cloned();
+        if let Some(instance) = instance {
+            let mut append = instance.append.lock().await;
+            self.seal(&instance, &mut append, None, reason);
+        }
+    }
+
+    /// Cuts the head that keeps the oldest segment from being deleted.
+    async fn relieve_wal(&self) {
+        let Some(oldest) = self.wal.oldest_block() else { return };
+        let holder = self.all_instances().into_iter().find(|instance| instance.active().block == oldest);
+        if let Some(instance) = holder {
+            self.seal_tenant(&instance.tenant, CutReason::WalFull).await;
+        }
+    }
+
+    /// Leaves flushed blocks to the blocklist once it shows them, and removes their local copies in time.
+    fn drop_flushed_blocks(&self, instance: &Instance, now: Instant) {
+        let listed = self.blocklist.metas(&instance.tenant);
+        for block in instance.snapshot().blocks {
+            let Some(age) = block.flushed_at.read().map(|at| now.duration_since(at)) else { continue };
+            if age >= LISTED_GRACE && listed.iter().any(|meta| meta.block_id == block.meta.block_id) {
+                block.is_listed.store(true, Ordering::Relaxed);
+            }
+            if age >= self.settings.keep_local && block.is_listed.load(Ordering::Relaxed) {
+                instance.remove_block(block.meta.block_id);
+                let dir = self.local_block_dir(&instance.tenant, block.meta.block_id);
+                if let Err(error) = std::fs::remove_dir_all(&dir) {
+                    warn!(dir = %dir.display(), %error, "could not remove the local copy of a flushed block");
+                }
+            }
+        }
+    }
+
+    fn forget_idle_tenants(&self) {
+        let mut instances = self.instances.write();
+        instances.retain(|tenant, instance| {
+            // Nobody else holds the instance and nothing counts: a later push makes a new one.
+            let is_idle = Arc::strong_count(instance) == 1
+                && instance.is_idle()
+                && instance.append.try_lock().is_ok_and(|append| append.live.is_empty());
+            if is_idle {
+                self.metrics.tenant_is_gone(tenant);
+            }
+            !is_idle
+        });
+    }
+}
+
+/// The work on one head or block; owned by the ingester's task set.
+struct Job {
+    shared: Arc<Shared>,
+    instance: Arc<Instance>,
+    stop: CancellationToken,
+}
+
+impl Job {
+    async fn write_head(self, head: Arc<Head>) {
+        let meta = loop {
+            let Ok(_slot) = self.shared.encoders.acquire().await else { return };
+            if self.stop.is_cancelled() {
+                return;
+            }
+            match self.shared.complete(&self.instance, &head).await {
+                Ok(meta) => break meta,
+                Err(error) if error.is_retryable() => {
+                    warn!(error = %DisplayErrorChain::new(&error), "could not complete a block, trying again");
+                }
+                Err(error) => {
+                    error!(
+                        tenant = %self.instance.tenant, block = %head.block, error = %DisplayErrorChain::new(&error),
+                        "quarantined a block that could not be made, its spans stay in the WAL"
+                    );
+                    self.shared.metrics.block_quarantined();
+                    self.instance.drop_sealed(&head);
+                    head.durability.send_replace(Durability::Quarantined(error.to_string()));
+                    return;
+                }
+            }
+            if self.pause(COMPLETE_RETRY).await.is_none() {
+                return;
+            }
+        };
+        let block = Arc::new(LocalBlock::made_by_task(meta, &head));
+        self.instance.replace_by_block(&head, Arc::clone(&block));
+        drop(head);
+        self.write_block(block).await;
+    }
+
+    async fn write_block(self, block: Arc<LocalBlock>) {
+        let mut backoff = self.shared.settings.retry_min;
+        let mut is_retry = false;
+        while let Err(error) = self.upload(&block).await {
+            self.shared.metrics.flush_failed(is_retry);
+            is_retry = true;
+            warn!(
+                tenant = %self.instance.tenant, block = %block.meta.block_id, retry_in = ?backoff,
+                error = %DisplayErrorChain::new(&*error), "could not flush a block"
+            );
+            if self.pause(backoff).await.is_none() {
+                return;
+            }
+            backoff = (backoff * 2).min(self.shared.settings.retry_max);
+        }
+        *block.flushed_at.write() = Some(Instant::now());
+        block.durability.send_replace(Durability::Backend);
+    }
+
+    async fn upload(&self, block: &LocalBlock) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let Ok(_slot) = self.shared.uploads.acquire().await else { return Ok(()) };
+        let started = Instant::now();
+        let meta = &block.meta;
+        let dir = self.shared.local_block_dir(&self.instance.tenant, meta.block_id);
+        let files = BlockFiles { objects: list_block_files(&dir)?, dir };
+        self.shared.backend.write_block(meta, &files).await?;
+        self.shared.blocklist.add(Arc::clone(meta));
+        for id in &block.wal_blocks {
+            if self.shared.pieces.is_last(*id, meta.block_id) {
+                self.shared.wal.release(*id).await?;
+            }
+        }
+        self.shared.metrics.flushed(started.elapsed(), meta.size);
+        info!(
+            tenant = %self.instance.tenant, block = %meta.block_id, traces = meta.total_objects,
+            size_bytes = meta.size, "flushed block"
+        );
+        Ok(())
+    }
+
+    /// Waits with jitter; `None` when the ingester stops.
+    async fn pause(&self, duration: Duration) -> Option<()> {
+        let jittered = duration.mul_f64(rand::rng().random_range(0.5..1.0));
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            () = tokio::time::sleep(jittered) => Some(()),
+        }
+    }
+}
+
+/// What `/shutdown` promises: everything flushed, then the process ends.
+async fn drain_and_stop(ingester: Ingester) {
+    match ingester.drain().await {
+        Ok(report) => info!(blocks = report.flushed.len(), "flushed everything, stopping the process as asked"),
+        Err(error) => warn!(%error, "could not flush everything before the stop"),
+    }
+    ingester.shared.stop_process.cancel();
+}
+
+/// Waits until a block is in the backend or quarantined; `None` when nobody works on it any more.
+async fn settle(block: BlockId, mut state: watch::Receiver<Durability>) -> (BlockId, Option<Durability>) {
+    let settled = state.wait_for(|state| *state != Durability::Wal).await.map(|state| state.clone()).ok();
+    (block, settled)
+}

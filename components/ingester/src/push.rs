@@ -1,0 +1,138 @@
+//! The way in: limits per trace, then WAL and head in one order, then the wait for the sync.
+//!
+//! Invariant: whatever is in a head was enqueued in the WAL before, under that head's block id, and nobody is told
+//! "stored" before the WAL has synced it. When memory or the WAL's queue is full the sender is told to come back;
+//! nothing is dropped silently.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tempo_model::{PushBatch, TenantId, TraceId};
+use tempo_wal::{Record, Ticket};
+use tokio::{runtime::RuntimeFlavor, time::Instant};
+
+use crate::{
+    cut::CutReason,
+    instance::{Append, Instance},
+    limits::TraceLimits,
+    open::{Ingester, Shared},
+};
+
+/// How long a push waits for a full head to find a place among the sealed ones before it is turned away.
+const SEAL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Batches up to this size are decoded on the spot; larger ones would keep a runtime worker from its other tasks.
+const INLINE_BYTES: usize = 64 * 1024;
+
+/// Why the spans of a trace were left out of an accepted push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiscardReason {
+    /// The trace is larger than `global.max_bytes_per_trace`.
+    TraceTooLarge,
+    /// The tenant has `ingestion.max_traces_per_user` live traces.
+    LiveTracesExceeded,
+}
+
+/// Spans of one trace that were left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discarded {
+    pub trace_id: TraceId,
+    pub spans: u32,
+    pub reason: DiscardReason,
+}
+
+/// What became of an accepted push.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PushOutcome {
+    pub discarded: Vec<Discarded>,
+}
+
+/// Why a push was not acknowledged. None of its spans may be counted as stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    #[error("Ingester is shutting down")]
+    ShuttingDown,
+    /// Memory is full of spans that wait for their block; come back after the given time.
+    #[error("ingester is busy: every head is waiting to be written, try again in {0:?}")]
+    Busy(Duration),
+    #[error("write spans to the WAL")]
+    Wal(#[source] tempo_wal::AppendError),
+    #[error("decode spans into the head")]
+    Decode(#[source] tempo_block::AppendError),
+}
+
+impl Ingester {
+    /// Takes a batch: logged, readable by id, and synced to disk when this returns.
+    pub async fn push(&self, tenant: &TenantId, batch: PushBatch) -> Result<PushOutcome, PushError> {
+        let shared = &self.shared;
+        if shared.is_read_only.load(Ordering::Acquire) {
+            return Err(PushError::ShuttingDown);
+        }
+        let instance = shared.instance(tenant);
+        let (ticket, discarded) = {
+            let mut append = instance.append.lock().await;
+            shared.make_room(&instance, &mut append).await?;
+            let now = Instant::now();
+            let admission = append.live.admit(&batch, shared.trace_limits(tenant), now);
+            shared.metrics.traces_created(tenant, admission.created);
+            let batch = if admission.discarded.is_empty() {
+                batch
+            } else {
+                batch.retain(|trace| !admission.discarded.iter().any(|d| d.trace_id == trace.trace_id))
+            };
+            let ticket = if batch.is_empty() { None } else { Some(shared.log(&instance, &mut append, &batch)?) };
+            shared.metrics.bytes_received(tenant, batch.size_bytes());
+            (ticket, admission.discarded)
+        };
+        if let Some(ticket) = ticket {
+            ticket.synced().await.map_err(PushError::Wal)?;
+        }
+        Ok(PushOutcome { discarded })
+    }
+}
+
+impl Shared {
+    /// Seals a full head; waits for a place among the sealed heads, but not for long.
+    async fn make_room(&self, instance: &Instance, append: &mut Append) -> Result<(), PushError> {
+        let size = instance.head_size(append, Instant::now());
+        if !self.settings.cut.is_full(size) {
+            return Ok(());
+        }
+        let slot = tokio::time::timeout(SEAL_PATIENCE, self.sealed_slots.clone().acquire_owned()).await;
+        let Ok(Ok(slot)) = slot else {
+            self.metrics.push_refused();
+            return Err(PushError::Busy(SEAL_PATIENCE));
+        };
+        self.seal(instance, append, Some(slot), CutReason::Full);
+        Ok(())
+    }
+
+    /// WAL first, head second, both in the order that the caller holds.
+    fn log(&self, instance: &Instance, append: &mut Append, batch: &PushBatch) -> Result<Ticket, PushError> {
+        let head = instance.active();
+        let record = Record {
+            block: head.block,
+            tenant: instance.tenant.clone(),
+            payload: batch.payload().clone(),
+        };
+        let ticket = self.wal.append(record).map_err(PushError::Wal)?;
+        append.received_bytes += batch.size_bytes() as u64;
+        without_blocking_others(batch.size_bytes(), || head.columns.write().append(batch))
+            .map_err(PushError::Decode)?;
+        Ok(ticket)
+    }
+
+    fn trace_limits(&self, tenant: &TenantId) -> TraceLimits {
+        let overrides = self.overrides.borrow();
+        let limits = overrides.for_tenant(tenant.as_str());
+        TraceLimits {
+            max_traces: limits.ingestion.max_traces_per_user as u64,
+            max_bytes_per_trace: limits.global.max_bytes_per_trace.get(),
+        }
+    }
+}
+
+/// Runs a few milliseconds of work without starving the worker's other tasks, where the runtime has others to run them.
+fn without_blocking_others<T>(size_bytes: usize, work: impl FnOnce() -> T) -> T {
+    let can_move = tokio::runtime::Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if can_move && size_bytes > INLINE_BYTES { tokio::task::block_in_place(work) } else { work() }
+}
