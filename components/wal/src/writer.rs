@@ -88,6 +88,8 @@ impl Writer {
         self.report_disk();
         while let Some(cost) = self.queue.take(&mut batch, MAX_BATCH_BYTES) {
             let result = self.commit(&batch);
+            // Before the tickets: who sees one resolve may use its room.
+            self.metrics.set_pending(self.queue.finish(cost));
             for Entry { work, done } in batch.drain(..) {
                 match work {
                     // A receiver that is gone does not want to know.
@@ -95,7 +97,6 @@ impl Writer {
                     Work::Release(_) => releases.push(done),
                 }
             }
-            self.metrics.set_pending(self.queue.finish(cost));
             if result.is_ok() {
                 self.trim();
             }
