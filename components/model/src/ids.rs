@@ -8,14 +8,18 @@ use uuid::Uuid;
 /// Why an identifier was refused. The texts are Tempo's, clients match on them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    #[error("trace IDs can only contain hex characters: invalid character '{character}' at position {position}")]
+    #[error(
+        "trace IDs can only contain hex characters: invalid character '{character}' at position {position}"
+    )]
     NotHex { character: char, position: usize },
     #[error("trace IDs can't be larger than 128 bits")]
     TooLong,
     #[error("trace ID is empty")]
     Empty,
-    #[error("invalid UUID length or character: {0}")]
-    NotUuid(String),
+    #[error("invalid UUID length: {0}")]
+    UuidLength(usize),
+    #[error("invalid UUID format")]
+    NotUuid,
 }
 
 /// A 128-bit trace id. Ordered by its raw bytes, the order of rows in a block.
@@ -128,7 +132,11 @@ impl FromStr for BlockId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<BlockId, IdError> {
-        Uuid::try_parse(text).map(BlockId).map_err(|_| IdError::NotUuid(text.to_owned()))
+        Uuid::try_parse(text).map(BlockId).map_err(|_| match text.len() {
+            // Plain, with dashes, in braces, as a URN.
+            32 | 36 | 38 | 45 => IdError::NotUuid,
+            length => IdError::UuidLength(length),
+        })
     }
 }
 
