@@ -222,3 +222,6 @@ fn store(payload: &[u8], slot: &mut [u8]) -> (usize, bool) {
     }
     (payload.len(), false)
 }
+
+#[cfg(test)]
+mod tests;

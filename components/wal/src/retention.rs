@@ -137,3 +137,6 @@ impl Retention {
         self.segments.iter().find(|segment| segment.number == number)
     }
 }
+
+#[cfg(test)]
+mod tests;

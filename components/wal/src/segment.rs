@@ -172,3 +172,6 @@ impl ActiveSegment {
         self.end > SEGMENT_HEADER_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests;
