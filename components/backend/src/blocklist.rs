@@ -170,7 +170,7 @@ impl Blocklist {
         found
     }
 
-    /// Every tenant was polled.
+    /// A poll went through the tenants.
     pub(crate) fn poll_ended(&self, now: Timestamp) {
         let _locked = self.inner.added.lock();
         self.inner.snapshot.send_modify(|snapshot| Arc::make_mut(snapshot).last_poll = Some(now));
@@ -184,7 +184,8 @@ impl Default for Blocklist {
 }
 
 impl Snapshot {
-    /// When the last poll ended in which no tenant failed; `None` before the first.
+    /// When the last poll ended that refreshed at least one tenant, or found that there are none; `None` before the
+    /// first, when an empty list says nothing.
     pub fn last_poll(&self) -> Option<Timestamp> {
         self.last_poll
     }
@@ -222,7 +223,9 @@ impl Source {
     fn could_have_seen(self, block: &AddedBlock) -> bool {
         match self {
             Source::Listing(ListingStart(sequence)) => block.sequence < sequence,
-            Source::Index { created_at, slack } => created_at > block.at + slack,
+            Source::Index { created_at, slack } => {
+                Duration::try_from(created_at.duration_since(block.at)).is_ok_and(|later| later > slack)
+            }
         }
     }
 }
@@ -231,7 +234,7 @@ impl Source {
 fn with_block(live: &[Arc<BlockMeta>], meta: Arc<BlockMeta>) -> Arc<[Arc<BlockMeta>]> {
     let mut live = live.to_vec();
     match live.binary_search_by_key(&meta.block_id, |meta| meta.block_id) {
-        Ok(at) => live[at] = meta,
+        Ok(at) => drop(live.splice(at..=at, [meta])),
         Err(at) => live.insert(at, meta),
     }
     live.into()

@@ -158,9 +158,11 @@ impl Poller {
         let started = Instant::now();
         let result = self.poll_tenants(now).await;
         self.metrics.poll_ended(started.elapsed());
+        if result.as_ref().is_ok_and(|report| report.polled > 0 || report.failed.is_empty()) {
+            self.blocklist.poll_ended(now);
+        }
         match &result {
             Ok(report) if report.failed.is_empty() => {
-                self.blocklist.poll_ended(now);
                 self.metrics.poll_succeeded(now);
                 debug!(tenants = report.polled, "polled blocklist");
             }
@@ -227,13 +229,17 @@ impl Poller {
             if present.contains(&tenant) {
                 continue;
             }
-            let left = self.blocklist.replace(&tenant, TenantBlocks::default(), source);
-            if left.live.is_empty() {
-                self.metrics.tenant_gone(&tenant);
+            self.blocklist.replace(&tenant, TenantBlocks::default(), source);
+        }
+        let Poller { tenants, metrics, .. } = self;
+        tenants.retain(|tenant, _| {
+            let is_present = present.contains(tenant);
+            if !is_present {
+                metrics.tenant_gone(tenant);
                 info!(%tenant, "tenant has no blocks any more");
             }
-        }
-        self.tenants.retain(|tenant, _| present.contains(tenant));
+            is_present
+        });
     }
 }
 

@@ -4,7 +4,8 @@
 //!   3: repeated CompactedBlockMeta }`, `CompactedBlockMeta { 1: BlockMeta; 2: Timestamp compacted_time }`,
 //!   `BlockMeta { 1: format; 2: block id, 16 bytes; 5: tenant; 6, 7: Timestamp start, end; 8: total objects;
 //!   9: size; 10: compaction level; 12: index page size; 13: total records; 15: bloom shards; 16: footer size;
-//!   17: dedicated columns, bytes of their JSON; 18: replication factor }`. proto3: zeros are left out.
+//!   17: dedicated columns, bytes of their JSON; 18: replication factor }`. proto3: zeros are left out, but field 17
+//!   is there even when empty.
 //! * `index.json.gz`: gzip (member name `index.json`) of
 //!   `{"created_at": RFC3339, "meta": [meta], "compacted": [meta with "compactedTime"]}`.
 //!
@@ -220,8 +221,8 @@ struct PbBlockMeta {
     bloom_shards: u32,
     #[prost(uint32, tag = "16")]
     footer_size: u32,
-    #[prost(bytes = "vec", tag = "17")]
-    dedicated_columns: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "17")]
+    dedicated_columns: Option<Vec<u8>>,
     #[prost(uint32, tag = "18")]
     replication_factor: u32,
 }
@@ -282,7 +283,7 @@ impl From<&BlockMeta> for PbBlockMeta {
             total_records: *total_records,
             bloom_shards: *bloom_shards,
             footer_size: *footer_size,
-            dedicated_columns: columns_to_json(dedicated_columns),
+            dedicated_columns: Some(columns_to_json(dedicated_columns)),
             replication_factor: *replication_factor,
         }
     }
@@ -310,7 +311,7 @@ impl TryFrom<PbBlockMeta> for BlockMeta {
             total_records: meta.total_records,
             bloom_shards: meta.bloom_shards,
             footer_size: meta.footer_size,
-            dedicated_columns: columns_from_json(&meta.dedicated_columns)
+            dedicated_columns: columns_from_json(meta.dedicated_columns.as_deref().unwrap_or_default())
                 .map_err(|error| refused(format!("dedicated columns: {error}")))?,
             replication_factor: meta.replication_factor,
         })
