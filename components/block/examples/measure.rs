@@ -1,16 +1,18 @@
-//! Measures the head and the block writer on a file of OTLP: `measure FILE [SPANS_PER_ROW_GROUP [SPANS_PER_PAGE]]`.
+//! Measures the head and the block writer on a file of OTLP: `measure FILE [ROW_GROUP [PAGE [ZSTD_LEVEL]]]`,
+//! the middle two in spans.
 //!
 //! FILE holds encoded `ExportTraceServiceRequest`s one after the other (`tb gen` of `shared/load` makes such data).
 //! Prints CPU seconds per GB of OTLP, memory per span and the bytes that each column takes.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, fs::File, ops::Range, path::Path};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use tempo_block::SpanColumns;
-use tempo_model::{PushBatch, PushBatchBuilder, TraceId};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use tempo_block::{SpanColumns, WriteOptions, write_block};
+use tempo_model::{BlockId, PushBatch, PushBatchBuilder, TenantId, TraceId};
 
 /// `ResourceSpans` in one batch: about 500 spans, as in the standard load.
 const RESOURCES_PER_BATCH: usize = 20;
@@ -35,6 +37,55 @@ fn main() -> anyhow::Result<()> {
     }
     println!("append: {:.3} s/GB", best * 1e9 / file.len() as f64);
     println!("memory: {:.1} bytes a span, {} traces", columns.bytes() as f64 / spans as f64, columns.trace_count());
+
+    let number = |text: Option<String>, default| text.map_or(Ok(default), |t| t.parse::<usize>());
+    let options = WriteOptions {
+        block_id: BlockId::random(),
+        tenant: TenantId::single(),
+        dedicated_columns: Vec::new(),
+        choose_dedicated: true,
+        bloom_fp: 0.01,
+        bloom_shard_bytes: 102_400,
+        spans_per_row_group: number(arguments.next(), 32_768)?,
+        spans_per_page: number(arguments.next(), 4096)?,
+        sidecar: true,
+        zstd_level: i32::try_from(number(arguments.next(), 1)?)?,
+        replication_factor: 1,
+        threads: 1,
+    };
+    let folder = tempfile::tempdir()?;
+    let mut best = f64::MAX;
+    for _ in 0..5 {
+        let before = cpu_seconds()?;
+        write_block(&columns, &options, folder.path())?;
+        best = best.min(cpu_seconds()? - before);
+    }
+    println!("encode: {:.3} s/GB", best * 1e9 / file.len() as f64);
+    print_sizes(folder.path(), spans as f64)
+}
+
+fn print_sizes(folder: &Path, spans: f64) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        println!("{:.3} bytes a span in {}", entry.metadata()?.len() as f64 / spans, entry.file_name().display());
+    }
+    let reader = SerializedFileReader::new(File::open(folder.join("data.parquet"))?)?;
+    let mut sizes: BTreeMap<usize, (String, i64, usize)> = BTreeMap::new();
+    for row_group in reader.metadata().row_groups() {
+        for (leaf, column) in row_group.columns().iter().enumerate() {
+            let name = column.column_path().string().replace(".list.element", "");
+            let entry = sizes.entry(leaf).or_insert((name, 0, 0));
+            entry.1 += column.compressed_size();
+            entry.2 += usize::from(column.dictionary_page_offset().is_some());
+        }
+    }
+    let pages: i64 = sizes.values().map(|s| s.1).sum();
+    println!("{:.3} bytes a span in pages, {} row groups", pages as f64 / spans, reader.num_row_groups());
+    let mut sizes: Vec<_> = sizes.into_iter().collect();
+    sizes.sort_by_key(|(_, (_, bytes, _))| -bytes);
+    for (leaf, (name, bytes, dictionaries)) in sizes {
+        println!("{:8.3} {leaf:3} {name} ({dictionaries} dictionaries)", bytes as f64 / spans);
+    }
     Ok(())
 }
 

@@ -20,10 +20,10 @@ use hashbrown::{HashMap, HashTable};
 use tempo_model::{PushBatch, TimeRange, TraceId};
 
 pub(crate) use self::{
-    attributes::{AttributeList, Attributes, Kind},
+    dictionary::{Dictionary, Full},
+    attributes::{AttributeList, Attributes, EMPTY, Kind},
     spans::{Event, Extra, Link, Spans},
 };
-use self::dictionary::Dictionary;
 
 /// Why a trace of a batch was not taken; nothing of that trace was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

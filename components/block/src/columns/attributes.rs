@@ -17,7 +17,7 @@ use tempo_proto::common::{AnyValue, any_value};
 use super::{
     dictionary::{Dictionary, Full},
     grow,
-    wire::{self, Fields, Value, WireError},
+    wire::{self, Fields, WireError},
 };
 
 /// How many values of a key are looked at before its strings may be taken to be unique.
@@ -25,6 +25,9 @@ const SAMPLE: u32 = 256;
 /// Of 16 values, how many must be new for that.
 const MOSTLY_NEW: u32 = 15;
 const WIDE_INT: u32 = 1 << 31;
+
+/// Number of the empty string.
+pub(crate) const EMPTY: u32 = 0;
 
 /// The type of an attribute's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,8 +112,11 @@ impl From<Full> for Refused {
 
 impl Attributes {
     pub(super) fn new() -> Attributes {
+        let mut strings = Dictionary::default();
+        let empty = strings.intern(b"", |_| Ok::<(), Full>(()));
+        debug_assert!(matches!(empty, Ok((EMPTY, true))), "the first string has the first number");
         Attributes {
-            strings: Dictionary::default(),
+            strings,
             encoded: Dictionary::default(),
             values: Vec::new(),
             wide: Vec::new(),
@@ -215,7 +221,7 @@ impl Attributes {
     /// Like [`Attributes::intern_string`] for texts that are likely the same as the last one.
     #[inline]
     pub(super) fn intern_repeated(&mut self, value: &[u8], last: &mut u32) -> Result<u32, Refused> {
-        if self.strings.get(*last) != value || value.is_empty() {
+        if self.strings.get(*last) != value {
             *last = self.intern_string(value)?;
         }
         Ok(*last)
@@ -350,11 +356,13 @@ impl Attributes {
             Some(any_value::Value::BoolValue(bool)) => (Kind::Bool, u32::from(bool)),
             Some(any_value::Value::IntValue(int)) => (Kind::Int, self.int_number(int)?),
             Some(any_value::Value::DoubleValue(double)) => (Kind::Double, self.push_wide(double.to_bits())?),
-            Some(any_value::Value::ArrayValue(_) | any_value::Value::KvlistValue(_)) | None => {
-                (Kind::Encoded, self.encoded(&value)?)
-            }
-            // Bytes, and what newer versions of the crate may add.
-            Some(_) => (Kind::Encoded, self.encoded(&value)?),
+            Some(
+                any_value::Value::ArrayValue(_)
+                | any_value::Value::KvlistValue(_)
+                | any_value::Value::BytesValue(_)
+                | any_value::Value::StringValueStrindex(_),
+            )
+            | None => (Kind::Encoded, self.encoded(&value)?),
         };
         list.shape = self.child(list.shape, key, kind)?;
         grow(&mut self.values, 1);
