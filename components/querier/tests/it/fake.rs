@@ -3,11 +3,14 @@
 use std::{fs, path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use prometheus::{Encoder, Registry, TextEncoder};
-use tempo_backend::{Backend, BlockMeta, Blocklist, FaultyStore, MemoryStore, Metrics, Store, keys};
+use tempo_backend::{
+    Backend, BlockMeta, Blocklist, FaultyStore, MemoryStore, Metrics, Poller, PollerOptions, Store, keys,
+};
 use tempo_block::BlockCache;
-use tempo_config::{ByteSize, Overrides, QuerierConfig};
+use tempo_config::{ByteSize, Overrides, QuerierConfig, TraceStorageConfig};
 use tempo_model::{BlockId, TenantId, TraceId, trace::Trace};
 use tempo_proto::{
     frontend::{TraceByIdJob, TraceByIdMode},
@@ -55,6 +58,8 @@ pub(crate) struct Setup {
     pub(crate) blocklist: Blocklist,
     /// The blocks of `c5`, by id.
     pub(crate) blocks: Vec<BlockId>,
+    backend: Backend,
+    backend_metrics: Metrics,
     recent: Arc<FakeRecent>,
     registry: Registry,
 }
@@ -66,7 +71,8 @@ pub(crate) async fn setup(recent: Recent) -> Setup {
 pub(crate) async fn setup_with_limit(recent: Recent, max_bytes_per_trace: u64) -> Setup {
     let registry = Registry::new();
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), 1));
-    let backend = Backend::new(Arc::clone(&store) as Arc<dyn Store>, Metrics::register(&registry).unwrap());
+    let backend_metrics = Metrics::register(&registry).unwrap();
+    let backend = Backend::new(Arc::clone(&store) as Arc<dyn Store>, backend_metrics.clone());
     let blocklist = Blocklist::new();
     let blocks = put_fixtures(&store, &blocklist).await;
     let recent = Arc::new(FakeRecent { recent, asked: Mutex::default() });
@@ -74,7 +80,7 @@ pub(crate) async fn setup_with_limit(recent: Recent, max_bytes_per_trace: u64) -
     overrides.defaults.global.max_bytes_per_trace = ByteSize::from_bytes(max_bytes_per_trace);
     let deps = Dependencies {
         recent: Arc::clone(&recent) as Arc<dyn RecentTraces>,
-        backend,
+        backend: backend.clone(),
         blocklist: blocklist.clone(),
         cache: BlockCache::new(1 << 20),
         concurrent_blocks: 4,
@@ -82,7 +88,7 @@ pub(crate) async fn setup_with_limit(recent: Recent, max_bytes_per_trace: u64) -
         registry: &registry,
     };
     let querier = Querier::new(&QuerierConfig::default(), deps).unwrap();
-    Setup { querier, store, blocklist, blocks, recent, registry }
+    Setup { querier, store, blocklist, blocks, backend, backend_metrics, recent, registry }
 }
 
 async fn put_fixtures(store: &FaultyStore, blocklist: &Blocklist) -> Vec<BlockId> {
@@ -107,6 +113,23 @@ async fn put_fixtures(store: &FaultyStore, blocklist: &Blocklist) -> Vec<BlockId
 impl Setup {
     pub(crate) fn asked(&self) -> Vec<(TenantId, TraceId)> {
         self.recent.asked.lock().clone()
+    }
+
+    /// Refreshes the blocklist from what is in the store.
+    pub(crate) async fn poll(&self) {
+        let options = PollerOptions::from_config(&TraceStorageConfig::default(), true, 1);
+        let (backend, blocklist) = (self.backend.clone(), self.blocklist.clone());
+        let mut poller = Poller::new(backend, blocklist, options, self.backend_metrics.clone());
+        let report = poller.poll_once(Timestamp::now()).await.unwrap();
+        assert!(report.failed.is_empty(), "{report:?}");
+    }
+
+    /// Marks a block compacted, as a compactor does.
+    pub(crate) async fn mark_compacted(&self, block: BlockId) {
+        let meta = keys::block_object(&c5(), block, keys::META);
+        let compacted = keys::block_object(&c5(), block, keys::META_COMPACTED);
+        self.store.put(&compacted, self.store.get(&meta).await.unwrap()).await.unwrap();
+        self.store.delete(&meta).await.unwrap();
     }
 
     /// Lines of the metrics text that begin so.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tempo_backend::{Fault, Operation, When};
+use tempo_backend::{Fault, Operation, Store, When, keys};
 use tempo_model::TraceId;
 use tempo_proto::{
     frontend::TraceByIdMode::{All, Blocks, Ingesters},
@@ -126,6 +126,26 @@ async fn a_listed_block_that_is_gone_fails_the_job() {
     let error = setup.querier.trace_by_id(job(All)).await.unwrap_err();
 
     assert!(matches!(error, JobError::Block(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_block_that_was_just_compacted_is_searched_while_it_exists() {
+    let setup = setup(Recent::Nothing).await;
+    let compacted = setup.blocks[0];
+    setup.mark_compacted(compacted).await;
+    setup.poll().await;
+    assert_eq!(setup.blocklist.metas(&c5()).len(), 1);
+
+    let before = setup.querier.trace_by_id(job(All)).await.unwrap();
+    for object in [keys::DATA, &keys::bloom(0)] {
+        setup.store.delete(&keys::block_object(&c5(), compacted, object)).await.unwrap();
+    }
+    let after = setup.querier.trace_by_id(job(All)).await.unwrap();
+
+    assert!(names(before.trace.as_ref()).contains(&"gc"));
+    assert_eq!(names(after.trace.as_ref()), ["root"]);
+    let gone = r#"tempo_querier_trace_by_id_blocks_total{result="gone"} 1"#;
+    assert_eq!(setup.metrics(gone), [gone]);
 }
 
 #[tokio::test]
