@@ -85,11 +85,9 @@ impl Store for MemoryStore {
     async fn list(&self, folder: &str) -> Result<Vec<ObjectEntry>, StoreError> {
         check_folder(folder)?;
         let objects = self.objects.lock();
-        Ok(objects
-            .iter()
-            .filter(|(key, _)| below(folder, key).is_some())
-            .map(|(key, object)| ObjectEntry {
-                key: key.clone(),
+        Ok(below(&objects, folder)
+            .map(|(key, _, object)| ObjectEntry {
+                key: key.to_owned(),
                 size: object.data.len() as u64,
                 modified: object.modified,
             })
@@ -99,9 +97,8 @@ impl Store for MemoryStore {
     async fn list_folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         check_folder(folder)?;
         let objects = self.objects.lock();
-        let mut names: Vec<String> = objects
-            .keys()
-            .filter_map(|key| below(folder, key)?.split_once('/'))
+        let mut names: Vec<String> = below(&objects, folder)
+            .filter_map(|(_, name, _)| name.split_once('/'))
             .map(|(name, _)| name.to_owned())
             .collect();
         // Keys are sorted, but "a-b/x" comes before "a/x".
@@ -117,7 +114,13 @@ impl Store for MemoryStore {
     }
 }
 
-/// The part of the key below the folder.
-fn below<'a>(folder: &str, key: &'a str) -> Option<&'a str> {
-    if folder.is_empty() { Some(key) } else { key.strip_prefix(folder)?.strip_prefix('/') }
+/// The objects below a folder: key, the part of the key below the folder, object.
+fn below<'a>(
+    objects: &'a BTreeMap<String, Object>,
+    folder: &str,
+) -> impl Iterator<Item = (&'a str, &'a str, &'a Object)> {
+    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    objects
+        .range(prefix.clone()..)
+        .map_while(move |(key, object)| Some((key.as_str(), key.strip_prefix(&prefix)?, object)))
 }
