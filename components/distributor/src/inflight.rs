@@ -10,6 +10,8 @@ use std::sync::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::metrics::InflightMetrics;
+
 /// Why bytes were not taken in. Both are for the client to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -24,6 +26,7 @@ pub(crate) struct Inflight {
     bytes: Arc<Semaphore>,
     max_bytes: u32,
     is_draining: Arc<AtomicBool>,
+    metrics: InflightMetrics,
 }
 
 /// Bytes of one request.
@@ -34,12 +37,17 @@ pub(crate) struct Reservation {
 }
 
 impl Inflight {
-    pub(crate) fn new(max_bytes: u64) -> Inflight {
-        let max_bytes = u32::try_from(max_bytes).unwrap_or(u32::MAX).max(1);
+    /// 0 and anything above 4 GiB is 4 GiB.
+    pub(crate) fn new(max_bytes: u64, metrics: InflightMetrics) -> Inflight {
+        let max_bytes = match max_bytes {
+            0 => u32::MAX,
+            bytes => u32::try_from(bytes).unwrap_or(u32::MAX),
+        };
         Inflight {
             bytes: Arc::new(Semaphore::new(max_bytes as usize)),
             max_bytes,
             is_draining: Arc::new(AtomicBool::new(false)),
+            metrics,
         }
     }
 
@@ -56,16 +64,21 @@ impl Inflight {
         drop(self.bytes.acquire_many(self.max_bytes).await);
     }
 
-    pub(crate) fn used_bytes(&self) -> usize {
-        (self.max_bytes as usize).saturating_sub(self.bytes.available_permits())
-    }
-
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refused> {
-        if self.is_draining.load(Ordering::Acquire) {
-            return Err(Refused::Draining);
+        let permit = if self.is_draining.load(Ordering::Acquire) {
+            Err(Refused::Draining)
+        } else {
+            u32::try_from(bytes)
+                .ok()
+                .and_then(|bytes| Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok())
+                .ok_or(Refused::Full)
+        };
+        match &permit {
+            Ok(permit) => self.metrics.taken(permit.num_permits()),
+            Err(Refused::Full) => self.metrics.refused("full"),
+            Err(Refused::Draining) => self.metrics.refused("draining"),
         }
-        let bytes = u32::try_from(bytes).map_err(|_| Refused::Full)?;
-        Arc::clone(&self.bytes).try_acquire_many_owned(bytes).map_err(|_| Refused::Full)
+        permit
     }
 }
 
@@ -76,13 +89,32 @@ impl Reservation {
     }
 }
 
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.inflight.metrics.given_back(self.permit.num_permits());
+    }
+}
+
+#[cfg(test)]
+impl Inflight {
+    /// With metrics that nobody reads.
+    pub(crate) fn unobserved(max_bytes: u64) -> Inflight {
+        let metrics = crate::metrics::Metrics::register(&prometheus::Registry::new()).unwrap();
+        Inflight::new(max_bytes, metrics.inflight().clone())
+    }
+
+    pub(crate) fn used_bytes(&self) -> usize {
+        (self.max_bytes as usize).saturating_sub(self.bytes.available_permits())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn bytes_beyond_the_bound_are_refused_until_others_are_done() {
-        let inflight = Inflight::new(100);
+        let inflight = Inflight::unobserved(100);
         let mut first = inflight.reserve(50).unwrap();
 
         assert_eq!(first.grow(50).unwrap_err(), Refused::Full);
@@ -96,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn drain_refuses_new_bytes_and_waits_for_the_rest() {
-        let inflight = Inflight::new(100);
+        let inflight = Inflight::unobserved(100);
         let held = inflight.reserve(10).unwrap();
         let mut drained = Box::pin(inflight.drain());
 

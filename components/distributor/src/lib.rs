@@ -17,8 +17,8 @@ mod wire;
 
 pub use inflight::Refused;
 pub use push::{
-    Dependencies, DiscardReason, Discarded, Distributor, IngesterPush, IngesterPushError, PushError, PushOutcome,
-    PushResponse,
+    Dependencies, DiscardReason, Discarded, Distributor, IngesterPush, IngesterPushError, PushError,
+    PushOutcome, PushResponse,
 };
 pub use rate_limit::RateLimited;
 pub use receiver::TenantRefused;

@@ -1,8 +1,6 @@
 //! The distributor's metrics, under Tempo's names where it has one.
 
-use prometheus::{
-    Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, core::Collector};
 use tempo_model::TenantId;
 
 use crate::truncate::Truncated;
@@ -25,7 +23,7 @@ pub(crate) struct Metrics {
     traces_per_batch: Histogram,
     ingester_appends: IntCounterVec,
     ingester_append_failures: IntCounterVec,
-    inflight_bytes: IntGauge,
+    inflight: InflightMetrics,
     accepted_spans: IntCounterVec,
     refused_spans: IntCounterVec,
 }
@@ -84,10 +82,17 @@ impl Metrics {
                 "Batches that ingesters did not take, by reason",
                 &["ingester", "reason"],
             )?,
-            inflight_bytes: register(
-                registry,
-                IntGauge::new("tempo_distributor_inflight_bytes", "Bytes of requests in flight")?,
-            )?,
+            inflight: InflightMetrics {
+                bytes: register(
+                    registry,
+                    IntGauge::new("tempo_distributor_inflight_bytes", "Bytes of requests in flight")?,
+                )?,
+                refused: counter(
+                    "tempo_distributor_inflight_refused_total",
+                    "Requests that were refused while bytes in flight were full, or the distributor was draining",
+                    &["reason"],
+                )?,
+            },
             accepted_spans: counter(
                 "tempo_receiver_accepted_spans",
                 "Spans that a receiver passed on",
@@ -119,7 +124,8 @@ impl Metrics {
 
     pub(crate) fn attributes_truncated(&self, tenant: &TenantId, truncated: &Truncated) {
         let Truncated { span, resource, scope, event, link } = *truncated;
-        let places = [("span", span), ("resource", resource), ("scope", scope), ("event", event), ("link", link)];
+        let places =
+            [("span", span), ("resource", resource), ("scope", scope), ("event", event), ("link", link)];
         for (place, count) in places.into_iter().filter(|(_, count)| *count > 0) {
             self.attributes_truncated.with_label_values(&[tenant.as_str(), place]).inc_by(count);
         }
@@ -142,8 +148,8 @@ impl Metrics {
         self.push_duration.observe(seconds);
     }
 
-    pub(crate) fn inflight(&self, bytes: usize) {
-        self.inflight_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    pub(crate) fn inflight(&self) -> &InflightMetrics {
+        &self.inflight
     }
 
     pub(crate) fn receiver_accepted(&self, transport: Transport, spans: u64) {
@@ -152,6 +158,27 @@ impl Metrics {
 
     pub(crate) fn receiver_refused(&self, transport: Transport, spans: u64) {
         self.refused_spans.with_label_values(&["otlp", transport.as_str()]).inc_by(spans);
+    }
+}
+
+/// What `inflight` counts.
+#[derive(Debug, Clone)]
+pub(crate) struct InflightMetrics {
+    bytes: IntGauge,
+    refused: IntCounterVec,
+}
+
+impl InflightMetrics {
+    pub(crate) fn taken(&self, bytes: usize) {
+        self.bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn given_back(&self, bytes: usize) {
+        self.bytes.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn refused(&self, reason: &str) {
+        self.refused.with_label_values(&[reason]).inc();
     }
 }
 
@@ -164,7 +191,10 @@ impl Transport {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }

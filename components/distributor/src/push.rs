@@ -105,6 +105,12 @@ pub enum PushError {
     Ingester(#[from] IngesterPushError),
 }
 
+/// As [`PushError`], with the number of spans that the request had.
+pub(crate) struct PushFailure {
+    pub(crate) error: PushError,
+    pub(crate) spans: u64,
+}
+
 /// What a distributor needs from the process.
 pub struct Dependencies<'a> {
     pub ingesters: Arc<dyn IngesterPush>,
@@ -148,9 +154,6 @@ const KEPT_SCRATCHES: usize = 8;
 /// Largest request that is walked and regrouped on a runtime worker: half a millisecond.
 const INLINE_WALK_BYTES: usize = 512 << 10;
 
-/// Bytes of all requests together, from the first byte read to the acknowledgement.
-const MAX_INFLIGHT_BYTES: u64 = 128 << 20;
-
 /// A request that was walked and regrouped.
 struct Prepared {
     batch: PushBatch,
@@ -171,10 +174,14 @@ impl std::fmt::Debug for Dependencies<'_> {
 
 impl Distributor {
     /// Registers the metrics; fails if something of the same name is there.
-    pub fn open(config: &DistributorConfig, deps: Dependencies<'_>) -> Result<Distributor, prometheus::Error> {
+    pub fn open(
+        config: &DistributorConfig,
+        deps: Dependencies<'_>,
+    ) -> Result<Distributor, prometheus::Error> {
         let Dependencies { ingesters, overrides, registry, multitenancy } = deps;
         let protocols = config.receivers.otlp.clone().unwrap_or_default().protocols;
         let retry_after = config.retry_after_on_resource_exhausted.get();
+        let metrics = Metrics::register(registry)?;
         Ok(Distributor {
             shared: Arc::new(Shared {
                 http: protocols.http,
@@ -185,8 +192,8 @@ impl Distributor {
                 overrides,
                 multitenancy,
                 limiter: RateLimiter::new(Instant::now()),
-                inflight: Inflight::new(MAX_INFLIGHT_BYTES),
-                metrics: Metrics::register(registry)?,
+                inflight: Inflight::new(config.tempo_rs.max_inflight_bytes.get(), metrics.inflight().clone()),
+                metrics,
                 scratch: Mutex::new(Vec::new()),
             }),
         })
@@ -215,7 +222,7 @@ impl Distributor {
     /// Takes one request in: `body` is an `ExportTraceServiceRequest` in protobuf. Returns when its spans are safe.
     pub async fn push_otlp(&self, tenant: TenantId, body: Bytes) -> Result<PushOutcome, PushError> {
         let reservation = self.inflight().reserve(body.len())?;
-        self.push_reserved(tenant, body, reservation).await
+        self.push_reserved(tenant, body, reservation).await.map_err(|failure| failure.error)
     }
 
     /// Refuses new requests and waits for those in flight.
@@ -241,10 +248,9 @@ impl Distributor {
         tenant: TenantId,
         body: Bytes,
         mut reservation: Reservation,
-    ) -> Result<PushOutcome, PushError> {
+    ) -> Result<PushOutcome, PushFailure> {
         let started = Instant::now();
         let metrics = self.metrics();
-        metrics.inflight(self.inflight().used_bytes());
         if !validate::has_spans(&body) {
             return Ok(PushOutcome::default());
         }
@@ -252,9 +258,10 @@ impl Distributor {
         let overrides = Arc::clone(&self.shared.overrides.borrow());
         let limits = &overrides.for_tenant(tenant.as_str()).ingestion;
         if let Err(limited) = self.shared.limiter.take(&tenant, body.len(), limits, started) {
-            metrics.spans_discarded("rate_limited", &tenant, validate::count_spans(&body));
+            let spans = validate::count_spans(&body);
+            metrics.spans_discarded("rate_limited", &tenant, spans);
             let retry_after = self.shared.retry_after.filter(|_| limits.retry_info_enabled != Some(false));
-            return Err(PushError::RateLimited { limited, retry_after });
+            return Err(PushFailure { error: PushError::RateLimited { limited, retry_after }, spans });
         }
         metrics.request_passed_limits(&tenant, body.len());
         let max_attribute_bytes = match limits.max_attribute_bytes {
@@ -264,13 +271,16 @@ impl Distributor {
 
         let size = body.len();
         let options = WalkOptions { max_attribute_bytes };
-        let Prepared { batch, outcome } = receiver::offload(size, INLINE_WALK_BYTES, || self.prepare(&tenant, &body, options))?;
+        let prepared = receiver::offload(size, INLINE_WALK_BYTES, || self.prepare(&tenant, &body, options));
+        let Prepared { batch, outcome } =
+            prepared.map_err(|error| PushFailure { error, spans: validate::count_spans(&body) })?;
         drop(body);
+        let failed = |error| PushFailure { error, spans: outcome.accepted_spans + outcome.rejected_spans };
         // The batch takes the place of the body, and may be larger.
         if let Some(more) = batch.size_bytes().checked_sub(size) {
-            reservation.grow(more)?;
+            reservation.grow(more).map_err(|refused| failed(refused.into()))?;
         }
-        self.send(&tenant, batch).await?;
+        self.send(&tenant, batch).await.map_err(failed)?;
         metrics.pushed(started.elapsed().as_secs_f64());
         Ok(outcome)
     }

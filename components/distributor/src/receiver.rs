@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::{
     inflight::Reservation,
     metrics::Transport,
-    push::{Distributor, PushError, PushOutcome},
+    push::{Distributor, PushError, PushFailure, PushOutcome},
     validate, wire,
 };
 
@@ -69,17 +69,17 @@ async fn push(
             return Err(refused.into());
         }
     };
-    // Bytes are shared, not copied: kept to count the spans of a request that fails.
-    let kept = body.clone();
-    let result = distributor.push_reserved(tenant, body, reservation).await;
-    match &result {
+    match distributor.push_reserved(tenant, body, reservation).await {
         Ok(outcome) => {
             distributor.metrics().receiver_accepted(transport, outcome.accepted_spans);
             distributor.metrics().receiver_refused(transport, outcome.rejected_spans);
+            Ok(outcome)
         }
-        Err(_) => distributor.metrics().receiver_refused(transport, validate::count_spans(&kept)),
+        Err(PushFailure { error, spans }) => {
+            distributor.metrics().receiver_refused(transport, spans);
+            Err(error)
+        }
     }
-    result
 }
 
 /// Encodes an `ExportTraceServiceResponse`. Partial success is always there, as in Tempo's answers.

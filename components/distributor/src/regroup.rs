@@ -13,7 +13,9 @@ use crate::validate::{RequestWalk, SpanRef};
 
 /// A request whose resources, repeated for every scope below them, take far more room than the request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("resources repeated for each of their {contexts} scopes take {bytes} bytes, at most {limit} are allowed for this request")]
+#[error(
+    "resources repeated for each of their {contexts} scopes take {bytes} bytes, at most {limit} are allowed for this request"
+)]
 pub struct ContextsTooLarge {
     contexts: usize,
     bytes: usize,
@@ -84,7 +86,7 @@ impl Regroup {
                 } else {
                     last = traces.len();
                     let rehash = |&i: &u32| traces.get(i as usize).map_or(0, |c| hasher.hash_one(c.trace_id));
-                    index.insert_unique(hash, last as u32, rehash);
+                    index.insert_unique(hash, u32::try_from(last).unwrap_or(END), rehash);
                     traces.push(Chain { trace_id: span.trace_id, first: at, last: at });
                     continue;
                 }

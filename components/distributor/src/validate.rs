@@ -122,6 +122,17 @@ struct Shared {
 struct Parts<'a> {
     first: Option<Reader<'a>>,
     more: Vec<Reader<'a>>,
+    /// Of the schema URL beside it.
+    schema_fault: Option<Box<Fault>>,
+}
+
+/// How much was found at some point of the walk.
+struct Mark {
+    spans: usize,
+    contexts: usize,
+    rewritten: usize,
+    rejections: usize,
+    truncated: Truncated,
 }
 
 const EMPTY: SpanRange = SpanRange { start: 0, end: 0 };
@@ -258,15 +269,27 @@ impl RequestWalk {
         self.first_fault = None;
     }
 
-    /// The two passes are for order: a resource may follow its spans. The first only hops over them.
     fn resource_spans(&mut self, message: Reader<'_>) -> Walked<()> {
-        let (parts, schema_fault) = shared_parts(message)?;
+        let mark = self.mark();
+        let parts = shared_parts(message, Extent::UpToFirstChild)?;
+        if !self.resource_spans_with(message, parts)? {
+            self.roll_back(mark);
+            let parts = shared_parts(message, Extent::Whole)?;
+            self.resource_spans_with(message, parts)?;
+        }
+        Ok(())
+    }
+
+    /// Walks everything below a resource. `false`: some of the resource came behind the first of its spans, and `parts`
+    /// does not have it.
+    fn resource_spans_with(&mut self, message: Reader<'_>, mut parts: Parts<'_>) -> Walked<bool> {
         let mut resource =
             self.check_shared(&parts, SharedKind::Resource).map_err(|f| f.within("resource", None))?;
-        resource.fault = resource.fault.map(|f| f.within("resource", None)).or(schema_fault);
+        resource.fault = resource.fault.map(|f| f.within("resource", None)).or(parts.schema_fault.take());
         resource.fault = resource.fault.map(|f| f.within("resource_spans", Some(self.at[0])));
 
         let mut index = 0;
+        let mut seen = 0;
         let mut fields = message;
         while !fields.is_empty() {
             let found = fields.tag()?;
@@ -275,43 +298,87 @@ impl RequestWalk {
                 self.at[1] = index;
                 self.scope_spans(scope_spans, &resource).map_err(|f| f.within("scope_spans", Some(index)))?;
                 index += 1;
-            } else {
-                fields.skip(found)?;
+            } else if parts.is_missing(found, &mut fields, &mut seen)? && resource.fault.is_none() {
+                return Ok(false);
             }
+        }
+        Ok(true)
+    }
+
+    fn scope_spans(&mut self, message: Reader<'_>, resource: &Shared) -> Walked<()> {
+        let mark = self.mark();
+        let parts = shared_parts(message, Extent::UpToFirstChild)?;
+        if !self.scope_spans_with(message, parts, resource)? {
+            self.roll_back(mark);
+            let parts = shared_parts(message, Extent::Whole)?;
+            self.scope_spans_with(message, parts, resource)?;
         }
         Ok(())
     }
 
-    fn scope_spans(&mut self, message: Reader<'_>, resource: &Shared) -> Walked<()> {
-        let (parts, schema_fault) = shared_parts(message)?;
+    /// As `resource_spans_with`, for a scope.
+    fn scope_spans_with(
+        &mut self,
+        message: Reader<'_>,
+        mut parts: Parts<'_>,
+        resource: &Shared,
+    ) -> Walked<bool> {
         let mut scope = self.check_shared(&parts, SharedKind::Scope).map_err(|f| f.within("scope", None))?;
-        scope.fault = scope.fault.map(|f| f.within("scope", None)).or(schema_fault);
+        scope.fault = scope.fault.map(|f| f.within("scope", None)).or(parts.schema_fault.take());
         scope.fault = scope.fault.map(|f| self.within_scope_spans(f)).or_else(|| resource.fault.clone());
         let pair = ContextRef { resource: resource.bytes, scope: scope.bytes };
 
         let mut context = None;
         let mut index = 0;
+        let mut seen = 0;
         let mut fields = message;
         while !fields.is_empty() {
             let found = fields.tag()?;
             if found == tag(2, LEN) {
                 let span = fields.message(2)?;
                 match self.check.span(span) {
-                    Ok(trace_id) if scope.fault.is_none() => self.keep_span(span, trace_id, &mut context, pair),
-                    Ok(trace_id) => self.reject(Some(trace_id), || scope.fault.clone()),
+                    Ok(trace_id) if scope.fault.is_none() => {
+                        self.keep_span(span, trace_id, &mut context, pair)
+                    }
+                    Ok(trace_id) => self.reject(Some(trace_id), scope.fault.clone()),
                     Err(fault) if fault.is_local() => {
-                        let trace_id = messages::trace_id_of(span)?;
+                        let trace_id =
+                            messages::trace_id_of(span).map_err(|f| f.within("spans", Some(index)))?;
                         let fault = self.within_scope_spans(fault.within("spans", Some(index)));
-                        self.reject(trace_id, || Some(fault));
+                        self.reject(trace_id, Some(fault));
                     }
                     Err(fault) => return Err(fault.within("spans", Some(index))),
                 }
                 index += 1;
-            } else {
-                fields.skip(found)?;
+            } else if parts.is_missing(found, &mut fields, &mut seen)? && scope.fault.is_none() {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            spans: self.spans.len(),
+            contexts: self.contexts.len(),
+            rewritten: self.rewritten.len(),
+            rejections: self.rejections.len(),
+            truncated: self.truncated,
+        }
+    }
+
+    /// Forgets what was found since the mark.
+    #[cold]
+    fn roll_back(&mut self, mark: Mark) {
+        let Mark { spans, contexts, rewritten, rejections, truncated } = mark;
+        self.spans.truncate(spans);
+        self.contexts.truncate(contexts);
+        self.rewritten.truncate(rewritten);
+        self.rejections.truncate(rejections);
+        self.truncated = truncated;
+        if rejections == 0 {
+            self.first_fault = None;
+        }
     }
 
     fn keep_span(&mut self, span: Reader<'_>, trace_id: u128, context: &mut Option<u32>, pair: ContextRef) {
@@ -328,9 +395,9 @@ impl RequestWalk {
     }
 
     #[cold]
-    fn reject(&mut self, trace_id: Option<u128>, fault: impl FnOnce() -> Option<Box<Fault>>) {
+    fn reject(&mut self, trace_id: Option<u128>, fault: Option<Box<Fault>>) {
         self.check.take_has_long_attribute();
-        let Some(fault) = fault() else { return };
+        let Some(fault) = fault else { return };
         let reason = RejectReason::of(&fault);
         // Its id is the fault: no other span can be told to belong to it.
         let trace_id = trace_id.filter(|_| reason != RejectReason::InvalidTraceId);
@@ -386,29 +453,54 @@ enum SharedKind {
     Scope,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Where senders put a resource or scope; costs nothing.
+    UpToFirstChild,
+    /// Protobuf fields have no order. Hops over all children, which is slow: each is a cache miss.
+    Whole,
+}
+
 /// Finds the resource of a `ResourceSpans`, or the scope of a `ScopeSpans`: the fields have the same numbers.
-fn shared_parts(message: Reader<'_>) -> Walked<(Parts<'_>, Option<Box<Fault>>)> {
-    const KNOWN: u32 = 0b1110;
+fn shared_parts(message: Reader<'_>, extent: Extent) -> Walked<Parts<'_>> {
     let mut parts = Parts::default();
-    let mut fault = None;
     let mut fields = message;
     while !fields.is_empty() {
         let found = fields.tag()?;
-        if found == tag(2, LEN) {
-            fields.message(2)?;
-        } else if found == tag(1, LEN) {
+        if found == tag(1, LEN) {
             let part = fields.message(1)?;
             match parts.first {
                 None => parts.first = Some(part),
                 Some(_) => parts.more.push(part),
             }
         } else if found == tag(3, LEN) {
-            keep_local(&mut fault, messages::string(fields.message(3)?, "schema_url"))?;
+            keep_local(&mut parts.schema_fault, messages::string(fields.message(3)?, "schema_url"))?;
+        } else if found == tag(2, LEN) && extent == Extent::UpToFirstChild {
+            break;
         } else {
-            fields.skip_unknown(found, KNOWN)?;
+            fields.skip(found)?;
         }
     }
-    Ok((parts, fault))
+    Ok(parts)
+}
+
+impl Parts<'_> {
+    /// Takes a field that is no child, and says if it is one that should be in the parts and is not.
+    fn is_missing(&self, found: u32, fields: &mut Reader<'_>, seen: &mut usize) -> Walked<bool> {
+        const KNOWN: u32 = 0b1110;
+        if found == tag(1, LEN) {
+            fields.message(1)?;
+            *seen += 1;
+            Ok(*seen > usize::from(self.first.is_some()) + self.more.len())
+        } else if found == tag(3, LEN) {
+            let mut fault = None;
+            keep_local(&mut fault, messages::string(fields.message(3)?, "schema_url"))?;
+            Ok(fault.is_some())
+        } else {
+            fields.skip_unknown(found, KNOWN)?;
+            Ok(false)
+        }
+    }
 }
 
 /// Keeps the first local fault and passes on any other.

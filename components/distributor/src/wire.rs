@@ -29,17 +29,36 @@ pub struct Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Problem {
     TagCutOff,
-    CutOff { field: u32 },
+    CutOff {
+        field: u32,
+    },
     BadTag,
-    Group { field: u32 },
-    WireType { field: u32, found: u32 },
-    LongNumber { field: u32 },
-    InvalidUtf8 { field: &'static str },
+    Group {
+        field: u32,
+    },
+    WireType {
+        field: u32,
+        found: u32,
+    },
+    LongNumber {
+        field: u32,
+    },
+    InvalidUtf8 {
+        field: &'static str,
+    },
     TooDeep,
-    TraceId { bits: usize },
-    SpanId { bits: usize },
+    TraceId {
+        bits: usize,
+    },
+    SpanId {
+        bits: usize,
+    },
     /// An id that may be absent: a parent's or a link's.
-    OptionalId { field: &'static str, want: usize, bits: usize },
+    OptionalId {
+        field: &'static str,
+        want: usize,
+        bits: usize,
+    },
 }
 
 pub(crate) type Walked<T> = Result<T, Box<Fault>>;
@@ -102,11 +121,15 @@ impl fmt::Display for Fault {
             Problem::TagCutOff => write!(f, "a field's tag is cut off at byte {at}"),
             Problem::CutOff { field } => write!(f, "field {field} is cut off at byte {at}"),
             Problem::BadTag => write!(f, "bad field tag at byte {at}"),
-            Problem::Group { field } => write!(f, "field {field} is a group at byte {at}, groups are not supported"),
+            Problem::Group { field } => {
+                write!(f, "field {field} is a group at byte {at}, groups are not supported")
+            }
             Problem::WireType { field, found } => {
                 write!(f, "field {field} has wire type {found} at byte {at}, which it cannot have")
             }
-            Problem::LongNumber { field } => write!(f, "field {field} is a number of more than 64 bits at byte {at}"),
+            Problem::LongNumber { field } => {
+                write!(f, "field {field} is a number of more than 64 bits at byte {at}")
+            }
             Problem::InvalidUtf8 { field } => write!(f, "{field} is not valid UTF-8 at byte {at}"),
             Problem::TooDeep => write!(f, "value is nested deeper than 64 messages at byte {at}"),
             Problem::OptionalId { field, want, bits } => {

@@ -71,9 +71,11 @@ async fn take(distributor: &Distributor, media: Media, request: Request) -> Resu
     let sent = body::read(body, limit, &mut reservation).await?;
     let body = match encoding {
         Encoding::Identity => sent,
-        Encoding::Gzip | Encoding::Zstd | Encoding::Deflate => offload(sent.len(), INLINE_COMPRESSED_BYTES, || {
-            body::inflate(encoding, sent, limit, &mut reservation)
-        })?,
+        Encoding::Gzip | Encoding::Zstd | Encoding::Deflate => {
+            offload(sent.len(), INLINE_COMPRESSED_BYTES, || {
+                body::inflate(encoding, sent, limit, &mut reservation)
+            })?
+        }
     };
     let body = match media {
         Media::Protobuf => body,

@@ -9,8 +9,7 @@
 use std::{cell::RefCell, fmt};
 
 use base64::{
-    Engine,
-    alphabet,
+    Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -134,10 +133,8 @@ static LINK: [Field; 6] = [
     field(6, "flags", "flags", Kind::Fixed32),
 ];
 
-static STATUS: [Field; 2] = [
-    field(2, "message", "message", Kind::Text),
-    field(3, "code", "code", Kind::Enum(&STATUS_CODES)),
-];
+static STATUS: [Field; 2] =
+    [field(2, "message", "message", Kind::Text), field(3, "code", "code", Kind::Enum(&STATUS_CODES))];
 
 static STATUS_CODES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
 
@@ -307,8 +304,15 @@ impl Value<'_> {
             }
             #[expect(clippy::cast_precision_loss, reason = "that is what a double does to large integers")]
             Kind::Double => self.put_fixed64((value as f64).to_le_bytes()),
-            Kind::Text | Kind::Texts | Kind::Id(_) | Kind::Bool | Kind::Base64 | Kind::Message(_)
-            | Kind::Messages(_) => return Err(E::custom(format!("a number where {} was expected", self.expected()))),
+            Kind::Text
+            | Kind::Texts
+            | Kind::Id(_)
+            | Kind::Bool
+            | Kind::Base64
+            | Kind::Message(_)
+            | Kind::Messages(_) => {
+                return Err(E::custom(format!("a number where {} was expected", self.expected())));
+            }
         }
         Ok(())
     }
@@ -317,14 +321,16 @@ impl Value<'_> {
         if text.is_empty() {
             return Ok(());
         }
-        let mismatch = || E::custom(format!("ids of this field have {} hex digits, found {:?}", want * 2, text));
+        let mismatch =
+            || E::custom(format!("ids of this field have {} hex digits, found {:?}", want * 2, text));
         if text.len() != want * 2 {
             return Err(mismatch());
         }
         let digits: Option<Vec<u8>> =
             text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
         let digits = digits.ok_or_else(mismatch)?;
-        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |id, d| id << 4 | d)).collect();
+        let bytes: Vec<u8> =
+            digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |id, d| id << 4 | d)).collect();
         put_bytes(self.out, self.field.number, &bytes);
         Ok(())
     }

@@ -89,7 +89,9 @@ impl RpcStatus {
 
     pub(super) fn into_grpc(self) -> tonic::Status {
         match self.retry_after {
-            Some(_) => tonic::Status::with_details(self.code, self.message.as_str(), Bytes::from(self.encode())),
+            Some(_) => {
+                tonic::Status::with_details(self.code, self.message.as_str(), Bytes::from(self.encode()))
+            }
             None => tonic::Status::new(self.code, self.message),
         }
     }
@@ -99,7 +101,9 @@ impl From<PushError> for RpcStatus {
     fn from(error: PushError) -> RpcStatus {
         let message = error.to_string();
         let (code, retry_after) = match error {
-            PushError::Tenant(_) | PushError::Invalid(_) | PushError::Contexts(_) => (Code::InvalidArgument, None),
+            PushError::Tenant(_) | PushError::Invalid(_) | PushError::Contexts(_) => {
+                (Code::InvalidArgument, None)
+            }
             PushError::RateLimited { limited: _, retry_after } => (Code::ResourceExhausted, retry_after),
             PushError::Refused(refused) => return refused.into(),
             PushError::Ingester(IngesterPushError::ResourceExhausted(retry_after)) => {
