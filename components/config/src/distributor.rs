@@ -18,6 +18,8 @@ pub struct DistributorConfig {
     pub retry_after_on_resource_exhausted: GoDuration,
     /// Keys and string values of attributes are cut to this many bytes; 0 is off. Tenants may override it.
     pub max_attribute_bytes: ByteSize,
+    /// Our own keys, which Tempo does not have.
+    pub tempo_rs: DistributorExtras,
 }
 
 impl Default for DistributorConfig {
@@ -26,7 +28,23 @@ impl Default for DistributorConfig {
             receivers: ReceiversConfig::default(),
             retry_after_on_resource_exhausted: GoDuration::ZERO,
             max_attribute_bytes: ByteSize::from_bytes(2048),
+            tempo_rs: DistributorExtras::default(),
         }
+    }
+}
+
+/// `distributor.tempo_rs`: bounds of memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DistributorExtras {
+    /// Bytes of all requests together, from the first byte read until the ingester has them safe. When they are used
+    /// up, clients are told to retry. 0 is the most there can be, 4 GiB.
+    pub max_inflight_bytes: ByteSize,
+}
+
+impl Default for DistributorExtras {
+    fn default() -> Self {
+        Self { max_inflight_bytes: ByteSize::from_mib(128) }
     }
 }
 
@@ -168,4 +186,23 @@ pub enum ReceiverTlsVersion {
     /// TLS 1.3.
     #[serde(rename = "1.3")]
     Tls13,
+}
+
+/// Why a text is no address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no address: write host:port, such as localhost:4317 or 0.0.0.0:4317")]
+pub struct EndpointError(String);
+
+/// Splits `host:port`. An empty host means all interfaces; IPv6 hosts stand in brackets and come back without.
+pub fn parse_endpoint(endpoint: &str) -> Result<(&str, u16), EndpointError> {
+    let error = || EndpointError(endpoint.to_owned());
+    let (host, port) = endpoint.rsplit_once(':').ok_or_else(error)?;
+    let port = port.parse().map_err(|_| error())?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_malformed = host.contains(['/', ' ', '[', ']']) || host.contains(':');
+    match bare {
+        Some(host) => Ok((host, port)),
+        None if is_malformed => Err(error()),
+        None => Ok((host, port)),
+    }
 }

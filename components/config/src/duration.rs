@@ -232,6 +232,3 @@ impl<'de> Deserialize<'de> for GoDuration {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;

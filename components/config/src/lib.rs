@@ -7,19 +7,25 @@
 
 #![warn(missing_docs)]
 
+mod check;
 mod distributor;
 mod duration;
+mod env;
 mod finding;
 mod ingester;
+mod legacy_overrides;
+mod lines;
 mod overrides;
 mod parse;
 mod querier;
 mod query_frontend;
 mod render;
+mod schema;
 mod secret;
 mod server;
 mod size;
 mod storage;
+mod suggest;
 mod target;
 mod validate;
 
@@ -27,12 +33,13 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::{
     distributor::{
-        DistributorConfig, OtlpGrpcConfig, OtlpHttpConfig, OtlpProtocols, OtlpReceiverConfig,
-        ReceiverTlsConfig, ReceiverTlsVersion, ReceiversConfig,
+        DistributorConfig, DistributorExtras, EndpointError, OtlpGrpcConfig, OtlpHttpConfig, OtlpProtocols,
+        OtlpReceiverConfig, ReceiverTlsConfig, ReceiverTlsVersion, ReceiversConfig, parse_endpoint,
     },
     duration::{DurationError, GoDuration},
     finding::{Finding, Findings},
     ingester::{IngesterConfig, IngesterExtras},
+    lines::Lines,
     overrides::{
         GlobalLimits, IngestionLimits, Limits, Overrides, OverridesConfig, RateStrategy, StorageLimits,
     },
@@ -99,5 +106,15 @@ impl Config {
         config.storage.trace.local.path = "./tempo-data/blocks".to_owned();
         config.storage.trace.wal.path = "./tempo-data/wal".to_owned();
         config
+    }
+
+    /// Puts back the secrets that were lost by printing and reading a configuration.
+    fn restore_secrets(&mut self, original: &Self) {
+        let mut original = original.storage.trace.clone();
+        for (secret, original) in self.storage.trace.secrets_mut().into_iter().zip(original.secrets_mut()) {
+            if secret.is_redacted() {
+                secret.clone_from(original);
+            }
+        }
     }
 }

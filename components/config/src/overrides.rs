@@ -34,11 +34,12 @@ impl Default for OverridesConfig {
 }
 
 /// The limits of every tenant.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Overrides {
     /// Limits of tenants that have no entry.
     pub defaults: Limits,
     /// Complete limits of the tenants that have one; `"*"` stands for all tenants without.
+    #[serde(rename = "overrides")]
     pub tenants: BTreeMap<String, Limits>,
 }
 
@@ -67,6 +68,16 @@ pub struct Limits {
     pub global: GlobalLimits,
     /// How blocks of this tenant are written.
     pub storage: StorageLimits,
+}
+
+impl Limits {
+    /// Limits in which every key is present once they are rendered.
+    pub(crate) fn sample() -> Self {
+        let mut sample = Self::default();
+        sample.ingestion.max_attribute_bytes = Some(ByteSize::ZERO);
+        sample.ingestion.retry_info_enabled = Some(true);
+        sample
+    }
 }
 
 /// `ingestion`: limits on taking spans in.

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// What is printed in place of a secret.
-pub(crate) const REDACTED: &str = "<redacted>";
+const REDACTED: &str = "<redacted>";
 
 /// A text that is not shown. Empty means not set.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
@@ -29,6 +29,11 @@ impl Secret {
     /// Whether nothing was set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether this was read from a printed secret.
+    pub(crate) fn is_redacted(&self) -> bool {
+        self.0 == REDACTED
     }
 
     fn printable(&self) -> &str {

@@ -110,6 +110,9 @@ impl FromStr for ByteSize {
             return Err(ByteSizeError::TooLarge(text.to_owned()));
         }
         let fraction = number.parse::<f64>().map_err(|_| malformed())?;
+        if *factor == 1 && fraction.fract() != 0.0 {
+            return Err(malformed());
+        }
         #[expect(clippy::cast_precision_loss, reason = "units are powers of 2 or 10 far below 2^53")]
         let bytes = fraction * *factor as f64;
         from_float(bytes.round()).ok_or_else(malformed)
@@ -173,9 +176,6 @@ impl<'de> Deserialize<'de> for ByteSize {
         deserializer.deserialize_any(Visitor)
     }
 }
-
-#[cfg(test)]
-mod tests;
 
 #[cfg(test)]
 mod tests;

@@ -96,6 +96,13 @@ impl Default for TraceStorageExtras {
     }
 }
 
+impl TraceStorageConfig {
+    /// Every secret there is, always in the same order.
+    pub(crate) fn secrets_mut(&mut self) -> [&mut Secret; 3] {
+        [&mut self.s3.secret_key, &mut self.s3.session_token, &mut self.azure.storage_account_key]
+    }
+}
+
 /// Where blocks are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

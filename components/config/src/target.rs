@@ -60,9 +60,18 @@ impl Target {
         }
     }
 
-    /// The top-level sections of the configuration that this target reads. `overrides` is the defaults only: the
-    /// per-tenant file is reloaded while running.
-    pub(crate) const fn sections(self) -> &'static [&'static str] {
+    /// Whether processes of this target read a top-level section. Sections that belong to no component are read by all;
+    /// `target` itself is not a setting of a target.
+    pub(crate) fn reads(self, section: &str) -> bool {
+        if section == "target" {
+            return false;
+        }
+        let is_components = Self::All.component_sections().contains(&section);
+        !is_components || self.component_sections().contains(&section)
+    }
+
+    /// The sections of components that this target reads.
+    const fn component_sections(self) -> &'static [&'static str] {
         match self {
             Self::All | Self::ScalableSingleBinary => {
                 &["distributor", "ingester", "querier", "query_frontend", "storage", "overrides"]

@@ -81,6 +81,6 @@ proptest::proptest! {
 
     #[test]
     fn no_text_makes_the_parser_panic(text in "[0-9.a-zµ+ -]{0,24}") {
-        let _: Result<GoDuration, DurationError> = text.parse();
+        let _parsed = text.parse::<GoDuration>().is_ok();
     }
 }

@@ -53,6 +53,6 @@ proptest::proptest! {
 
     #[test]
     fn no_text_makes_the_parser_panic(text in "[0-9.eEkmgtib_+ -]{0,24}") {
-        let _: Result<ByteSize, ByteSizeError> = text.parse();
+        let _parsed = text.parse::<ByteSize>().is_ok();
     }
 }
