@@ -102,7 +102,7 @@ impl App {
             stop_process: CancellationToken::new(),
         };
         let mut modules = assemble::modules(&shared).await?;
-        let receivers = server::bind_receivers(&mut modules).await?;
+        let receivers = server::bind_receivers(&mut modules, &config, &context).await?;
         let poller = assemble::poller(&shared, backend_metrics).await;
 
         let mut runner = Runner::new(shared.tasks.clone(), services.clone());

@@ -94,10 +94,16 @@ fn open_tls(
 }
 
 /// Binds what the modules want to receive on.
-pub(crate) async fn bind_receivers(modules: &mut [Module]) -> anyhow::Result<Vec<(Listener, Router)>> {
+pub(crate) async fn bind_receivers(
+    modules: &mut [Module],
+    config: &ValidConfig,
+    context: &ServeContext,
+) -> anyhow::Result<Vec<(Listener, Router)>> {
+    let limit = Some(config.server.http_server_read_timeout.get()).filter(|limit| !limit.is_zero());
     let mut bound = Vec::new();
-    for (options, router) in modules.iter_mut().flat_map(|module| module.receivers.drain(..)) {
-        bound.push((Listener::bind(options).await?, router));
+    for (options, routes) in modules.iter_mut().flat_map(|module| module.receivers.drain(..)) {
+        let routes = middleware::wrap_receiver(routes, &context.metrics, limit);
+        bound.push((Listener::bind(options).await?, routes));
     }
     Ok(bound)
 }
@@ -163,7 +169,7 @@ impl Mounted {
         let limit = Some(config.server.http_server_write_timeout.get()).filter(|limit| !limit.is_zero());
         let http = middleware::wrap_http(timed, untimed, &context.metrics, limit);
 
-        let grpc = middleware::wrap_receiver(grpc::router(grpc::health()), &context.metrics);
+        let grpc = middleware::wrap_any(grpc::router(grpc::health()), &context.metrics);
         let http = if config.stream_over_http_enabled {
             http.layer(from_fn_with_state(grpc.clone(), grpc::over_http))
         } else {

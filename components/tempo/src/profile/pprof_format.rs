@@ -191,7 +191,8 @@ impl ProfileBuilder {
         let functions = &mut self.profile.function;
         *self.functions.entry(key).or_insert_with(|| {
             let id = functions.len() as u64 + 1;
-            functions.push(Function { id, name: key.0, system_name: key.0, filename: key.1 });
+            // An empty system name says that the name is demangled: pprof would cut `<T as Trait>` off it.
+            functions.push(Function { id, name: key.0, system_name: 0, filename: key.1 });
             id
         })
     }

@@ -2,8 +2,7 @@
 //! gracefully.
 //!
 //! Bounds: connections at once (a full server stops accepting, the kernel's backlog holds the rest), time for the TLS
-//! handshake and for a request's headers, streams per HTTP/2 connection, age of a connection (so that clients behind a
-//! load balancer spread again). `TCP_NODELAY` is on: without it a small answer waits 40 ms for the client's ACK.
+//! handshake and for a request's headers, streams per HTTP/2 connection. `TCP_NODELAY` is on: without it a small answer waits 40 ms for the client's ACK.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -50,8 +49,6 @@ pub struct ListenerOptions {
     pub keepalive: Duration,
     pub keepalive_timeout: Duration,
     pub most_streams: u32,
-    /// `None`: connections live as long as the client wants.
-    pub most_connection_age: Option<Duration>,
 }
 
 impl ListenerOptions {
@@ -65,7 +62,6 @@ impl ListenerOptions {
             keepalive: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(20),
             most_streams: 250,
-            most_connection_age: None,
         }
     }
 }
@@ -99,11 +95,15 @@ pub struct Listener {
 impl Listener {
     pub async fn bind(options: ListenerOptions) -> Result<Listener, BindError> {
         let failed = |source| BindError { listener: options.name, address: options.address.clone(), source };
-        let address = match options.address.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => options.address.clone(),
+        let socket = match options.address.strip_prefix(':') {
+            // Both families where there are two, as Go does.
+            Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+                Ok(socket) => Ok(socket),
+                Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
+            },
+            None => TcpListener::bind(&options.address).await,
         };
-        let socket = TcpListener::bind(&address).await.map_err(failed)?;
+        let socket = socket.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Listener { options, socket, address })
     }
@@ -276,21 +276,8 @@ impl Connection {
             .builder
             .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
             .into_owned();
-        let age = server.options.most_connection_age;
-        let served = async {
-            let Some(age) = age else { return watcher.watch(connection).await };
-            // An old connection is asked to close: watching it by a shutdown of its own makes hyper send GOAWAY.
-            let own = GracefulShutdown::new();
-            let mut watched = std::pin::pin!(own.watch(connection));
-            tokio::select! {
-                outcome = &mut watched => return outcome,
-                () = tokio::time::sleep(age) => {}
-            }
-            let (outcome, ()) = tokio::join!(watched, own.shutdown());
-            outcome
-        };
         tokio::select! {
-            outcome = served => {
+            outcome = watcher.watch(connection) => {
                 if let Err(error) = outcome {
                     debug!(%peer, %error, "connection ended");
                 }

@@ -35,11 +35,20 @@ pub fn wrap_http(timed: Router, untimed: Router, metrics: &Metrics, limit: Optio
         None => timed,
     };
     let routes = timed.merge(untimed).fallback(not_found);
-    wrap_receiver(routes, metrics).layer(from_fn(clean_path))
+    wrap_any(routes, metrics).layer(from_fn(clean_path))
 }
 
-/// Layers for the routes of a receiver or the gRPC server: metrics and panics only, the bodies are their own business.
-pub fn wrap_receiver(routes: Router, metrics: &Metrics) -> Router {
+/// Layers for the routes of a receiver: a request that has not been read and answered by then is given up.
+pub fn wrap_receiver(routes: Router, metrics: &Metrics, limit: Option<Duration>) -> Router {
+    let routes = match limit {
+        Some(limit) => routes.layer(from_fn_with_state(limit, within)),
+        None => routes,
+    };
+    wrap_any(routes, metrics)
+}
+
+/// Layers for all routes: metrics and panics.
+pub fn wrap_any(routes: Router, metrics: &Metrics) -> Router {
     let panics = metrics.clone();
     let answer_panic = move |panic: Box<dyn Any + Send + 'static>| {
         panics.panicked();
