@@ -1,6 +1,6 @@
 //! One app on temporary directories and free ports, and requests to it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
@@ -19,13 +19,13 @@ use crate::http_client::{self, Answer};
 
 /// Directories and configuration that outlive an app, so that it can be started again.
 pub(crate) struct Sandbox {
-    pub(crate) dir: TempDir,
+    pub(crate) dir: Arc<TempDir>,
     pub(crate) config: Config,
 }
 
 impl Sandbox {
     pub(crate) fn new() -> Sandbox {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let mut config = Config::embedded_default();
         config.server.http_listen_address = "127.0.0.1".to_owned();
         config.server.http_listen_port = 0;
@@ -41,12 +41,15 @@ impl Sandbox {
 
     pub(crate) async fn start(&self) -> Running {
         let config = self.config.clone().validate().unwrap_or_else(|findings| panic!("{findings}"));
-        Running { app: App::start(config).await.unwrap_or_else(|error| panic!("{error:#}")) }
+        let app = App::start(config).await.unwrap_or_else(|error| panic!("{error:#}"));
+        Running { app, _dir: Arc::clone(&self.dir) }
     }
 }
 
 pub(crate) struct Running {
     pub(crate) app: App,
+    /// The directories stay as long as somebody runs on them.
+    _dir: Arc<TempDir>,
 }
 
 impl Running {

@@ -169,7 +169,9 @@ fn files_are_short_enough_to_proofread() {
 
 #[test]
 fn every_file_says_first_what_it_owns() {
-    let undocumented = sources().into_iter().filter(|path| !read(path).starts_with("//!"));
+    // A `tests.rs` belongs to the file beside it and says nothing of its own.
+    let documented = sources().into_iter().filter(|path| !path.ends_with("tests.rs"));
+    let undocumented = documented.filter(|path| !read(path).starts_with("//!"));
 
     assert_none(undocumented.map(|path| format!("{} does not begin with //!", shown(&path))).collect());
 }
