@@ -34,7 +34,11 @@ impl CompleteError {
 }
 
 impl Shared {
-    pub(crate) async fn complete(&self, instance: &Instance, head: &Arc<Head>) -> Result<Arc<BlockMeta>, CompleteError> {
+    pub(crate) async fn complete(
+        &self,
+        instance: &Instance,
+        head: &Arc<Head>,
+    ) -> Result<Arc<BlockMeta>, CompleteError> {
         let started = Instant::now();
         let options = self.write_options(instance, head);
         let dir = self.local_block_dir(&instance.tenant, head.block);
@@ -77,7 +81,8 @@ fn make_block(head: &Head, options: &WriteOptions, dir: &Path) -> Result<BlockMe
     }
     fs::create_dir_all(dir).map_err(io_error)?;
     let columns = head.columns.read();
-    let meta = write_block(&columns, options, dir).map_err(|error| CompleteError::Encode(head.block, error))?;
+    let meta =
+        write_block(&columns, options, dir).map_err(|error| CompleteError::Encode(head.block, error))?;
     write_meta(&meta, dir).map_err(io_error)?;
     Ok(meta)
 }

@@ -15,8 +15,6 @@ pub(crate) enum CutReason {
     MemoryShort,
     /// `/flush`, `/shutdown` or a stop asked for it.
     Asked,
-    /// It was replayed from the WAL: new spans go to a new head.
-    Replayed,
 }
 
 impl CutReason {
@@ -27,7 +25,6 @@ impl CutReason {
             CutReason::WalFull => "wal_full",
             CutReason::MemoryShort => "memory_short",
             CutReason::Asked => "asked",
-            CutReason::Replayed => "replayed",
         }
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use display_error_chain::DisplayErrorChain;
 use futures::future::join_all;
 use rand::Rng;
-use tempo_backend::BlockFiles;
+use tempo_backend::{BlockFiles, WriteBlockError};
 use tempo_model::{BlockId, TenantId};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -114,11 +114,19 @@ impl Ingester {
             }
             for instance in shared.all_instances() {
                 for head in instance.take_sealed() {
-                    let job = Job { shared: Arc::clone(shared), instance: Arc::clone(&instance), stop: stop.clone() };
+                    let job = Job {
+                        shared: Arc::clone(shared),
+                        instance: Arc::clone(&instance),
+                        stop: stop.clone(),
+                    };
                     tasks.spawn(job.write_head(head));
                 }
                 for block in instance.take_unflushed() {
-                    let job = Job { shared: Arc::clone(shared), instance: Arc::clone(&instance), stop: stop.clone() };
+                    let job = Job {
+                        shared: Arc::clone(shared),
+                        instance: Arc::clone(&instance),
+                        stop: stop.clone(),
+                    };
                     tasks.spawn(job.write_block(block));
                 }
             }
@@ -135,6 +143,31 @@ impl Ingester {
     pub async fn drain(&self) -> Result<FlushReport, FlushError> {
         self.shared.is_read_only.store(true, Ordering::Release);
         self.flush(None, true).await
+    }
+}
+
+/// Why a block did not reach the backend.
+#[derive(Debug, thiserror::Error)]
+enum UploadError {
+    #[error("list the block's files on local disk")]
+    List(#[source] std::io::Error),
+    #[error("write the block to the backend")]
+    Write(#[from] WriteBlockError),
+    #[error("release the block from the WAL")]
+    Release(#[from] tempo_wal::AppendError),
+}
+
+impl UploadError {
+    /// The files on local disk are broken: no further try can help.
+    fn is_local(&self) -> bool {
+        match self {
+            UploadError::Write(WriteBlockError::LocalFile { path: _, problem: _ }) => true,
+            UploadError::List(error) => error.kind() == std::io::ErrorKind::NotFound,
+            UploadError::Write(
+                WriteBlockError::Store(_) | WriteBlockError::NotAsWritten { key: _, problem: _ },
+            )
+            | UploadError::Release(_) => false,
+        }
     }
 }
 
@@ -179,7 +212,10 @@ impl Shared {
             self.drop_flushed_blocks(&instance, now);
             let snapshot = instance.snapshot();
             sealed += snapshot.heads.len() - 1;
-            memory.insert(instance.tenant.clone(), snapshot.heads.iter().map(|h| h.memory_bytes()).collect::<Vec<_>>());
+            memory.insert(
+                instance.tenant.clone(),
+                snapshot.heads.iter().map(|h| h.memory_bytes()).collect::<Vec<_>>(),
+            );
         }
         let total = memory.values().flatten().sum();
         self.metrics.heads(total, sealed);
@@ -290,10 +326,14 @@ impl Job {
         let mut is_retry = false;
         while let Err(error) = self.upload(&block).await {
             self.shared.metrics.flush_failed(is_retry);
+            if error.is_local() {
+                self.quarantine(&block, &error);
+                return;
+            }
             is_retry = true;
             warn!(
                 tenant = %self.instance.tenant, block = %block.meta.block_id, retry_in = ?backoff,
-                error = %DisplayErrorChain::new(&*error), "could not flush a block"
+                error = %DisplayErrorChain::new(&error), "could not flush a block"
             );
             if self.pause(backoff).await.is_none() {
                 return;
@@ -304,12 +344,34 @@ impl Job {
         block.durability.send_replace(Durability::Backend);
     }
 
-    async fn upload(&self, block: &LocalBlock) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// Puts a block aside whose files on local disk are broken. The WAL keeps its spans: the next start makes a new
+    /// block of them.
+    fn quarantine(&self, block: &LocalBlock, error: &UploadError) {
+        let tenant = &self.instance.tenant;
+        let dir = self.shared.local_block_dir(tenant, block.meta.block_id);
+        let aside = self.shared.quarantine_dir(tenant, block.meta.block_id);
+        let moved = aside
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::rename(&dir, &aside));
+        if let Err(error) = moved {
+            warn!(dir = %dir.display(), %error, "could not put a broken block aside");
+        }
+        error!(
+            %tenant, block = %block.meta.block_id, dir = %aside.display(), error = %DisplayErrorChain::new(error),
+            "quarantined a block whose files are broken, its spans stay in the WAL"
+        );
+        self.shared.metrics.block_quarantined();
+        self.instance.remove_block(block.meta.block_id);
+        block.durability.send_replace(Durability::Quarantined(error.to_string()));
+    }
+
+    async fn upload(&self, block: &LocalBlock) -> Result<(), UploadError> {
         let Ok(_slot) = self.shared.uploads.acquire().await else { return Ok(()) };
         let started = Instant::now();
         let meta = &block.meta;
         let dir = self.shared.local_block_dir(&self.instance.tenant, meta.block_id);
-        let files = BlockFiles { objects: list_block_files(&dir)?, dir };
+        let files = BlockFiles { objects: list_block_files(&dir).map_err(UploadError::List)?, dir };
         self.shared.backend.write_block(meta, &files).await?;
         self.shared.blocklist.add(Arc::clone(meta));
         for id in &block.wal_blocks {
@@ -338,7 +400,9 @@ impl Job {
 /// What `/shutdown` promises: everything flushed, then the process ends.
 async fn drain_and_stop(ingester: Ingester) {
     match ingester.drain().await {
-        Ok(report) => info!(blocks = report.flushed.len(), "flushed everything, stopping the process as asked"),
+        Ok(report) => {
+            info!(blocks = report.flushed.len(), "flushed everything, stopping the process as asked")
+        }
         Err(error) => warn!(%error, "could not flush everything before the stop"),
     }
     ingester.shared.stop_process.cancel();

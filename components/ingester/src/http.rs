@@ -38,12 +38,16 @@ async fn flush(State(ingester): State<Ingester>, Query(params): Query<FlushParam
     match ingester.flush(tenant.as_ref(), params.wait).await {
         Ok(report) if report.quarantined.is_empty() => StatusCode::NO_CONTENT.into_response(),
         Ok(report) => {
-            let line = |(block, reason)| format!("block {block} is quarantined, its spans are safe in the WAL: {reason}\n");
+            let line = |(block, reason)| {
+                format!("block {block} is quarantined, its spans are safe in the WAL: {reason}\n")
+            };
             let text: String = report.quarantined.into_iter().map(line).collect();
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
         Err(FlushError::UnknownTenant(_)) => StatusCode::NOT_FOUND.into_response(),
-        Err(error @ FlushError::Stopped) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+        Err(error @ FlushError::Stopped) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response()
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use tempo_model::TenantId;
 
 use crate::cut::CutReason;
@@ -30,6 +32,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    #[expect(clippy::too_many_lines, reason = "one list of all metrics")]
     pub(crate) fn register(registry: &Registry) -> Result<Metrics, prometheus::Error> {
         let counter = |name: &str, help: &str| IntCounter::new(name, help).and_then(|m| keep(registry, m));
         let gauge = |name: &str, help: &str| IntGauge::new(name, help).and_then(|m| keep(registry, m));
@@ -46,7 +49,11 @@ impl Metrics {
         let seconds = prometheus::exponential_buckets(0.01, 2.0, 14)?;
         let bytes = prometheus::exponential_buckets(1024.0 * 1024.0, 2.0, 10)?;
         Ok(Metrics {
-            live_traces: gauges("tempo_ingester_live_traces", "The current number of live traces per tenant.", "tenant")?,
+            live_traces: gauges(
+                "tempo_ingester_live_traces",
+                "The current number of live traces per tenant.",
+                "tenant",
+            )?,
             live_trace_bytes: gauges(
                 "tempo_ingester_live_trace_bytes",
                 "The current size of all live traces per tenant, in OTLP bytes.",
@@ -63,14 +70,23 @@ impl Metrics {
                 "tenant",
             )?,
             heads_cut: counters("tempo_ingester_heads_cut_total", "Heads sealed, by reason.", "reason")?,
-            head_memory: gauge("tempo_ingester_head_memory_bytes", "Memory of all heads, sealed ones included.")?,
+            head_memory: gauge(
+                "tempo_ingester_head_memory_bytes",
+                "Memory of all heads, sealed ones included.",
+            )?,
             sealed_heads: gauge("tempo_ingester_sealed_heads", "Sealed heads that are not a block yet.")?,
             pushes_refused: counter(
                 "tempo_ingester_pushes_refused_total",
                 "Pushes told to come back because every head waits to be written.",
             )?,
-            blocks_flushed: counter("tempo_ingester_blocks_flushed_total", "The total number of blocks flushed")?,
-            failed_flushes: counter("tempo_ingester_failed_flushes_total", "The total number of failed flushes")?,
+            blocks_flushed: counter(
+                "tempo_ingester_blocks_flushed_total",
+                "The total number of blocks flushed",
+            )?,
+            failed_flushes: counter(
+                "tempo_ingester_failed_flushes_total",
+                "The total number of failed flushes",
+            )?,
             flush_retries: counter(
                 "tempo_ingester_flush_failed_retries_total",
                 "The total number of failed retries after a failed flush",
@@ -89,7 +105,11 @@ impl Metrics {
                 "Records the amount of time to flush a complete block.",
                 seconds,
             )?,
-            flush_size: histogram("tempo_ingester_flush_size_bytes", "Size in bytes of blocks flushed.", bytes)?,
+            flush_size: histogram(
+                "tempo_ingester_flush_size_bytes",
+                "Size in bytes of blocks flushed.",
+                bytes,
+            )?,
             queue_length: gauge(
                 "tempo_ingester_flush_queue_length",
                 "The total number of heads and blocks pending in the flush queue.",
@@ -99,7 +119,10 @@ impl Metrics {
                 "The total number of replay errors received per tenant.",
                 "tenant",
             )?,
-            replayed_records: counter("tempo_ingester_replayed_records_total", "WAL records replayed at start.")?,
+            replayed_records: counter(
+                "tempo_ingester_replayed_records_total",
+                "WAL records replayed at start.",
+            )?,
         })
     }
 

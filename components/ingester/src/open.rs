@@ -85,6 +85,7 @@ pub(crate) struct Shared {
     pub(crate) stopped: CancellationToken,
     pub(crate) is_read_only: AtomicBool,
     local_blocks_dir: PathBuf,
+    quarantine_dir: PathBuf,
 }
 
 /// The configuration, as the parts use it.
@@ -106,9 +107,20 @@ pub(crate) struct Settings {
 impl Ingester {
     /// Opens the WAL, replays it, and takes over blocks left on local disk. When this returns every span that was ever
     /// acknowledged is readable; [`Ingester::run`] then goes on writing blocks.
-    pub async fn open(config: &IngesterConfig, dependencies: Dependencies<'_>) -> Result<Ingester, OpenError> {
-        let Dependencies { storage, backend, blocklist, cache, overrides, registry, filesystem, stop_process } =
-            dependencies;
+    pub async fn open(
+        config: &IngesterConfig,
+        dependencies: Dependencies<'_>,
+    ) -> Result<Ingester, OpenError> {
+        let Dependencies {
+            storage,
+            backend,
+            blocklist,
+            cache,
+            overrides,
+            registry,
+            filesystem,
+            stop_process,
+        } = dependencies;
         let wal_dir = PathBuf::from(&storage.wal.path);
         let wal_options = WalOptions {
             dir: wal_dir.clone(),
@@ -145,6 +157,7 @@ impl Ingester {
             stopped: CancellationToken::new(),
             is_read_only: AtomicBool::new(false),
             local_blocks_dir,
+            quarantine_dir: wal_dir.join("quarantine"),
         };
         shared.recover(recovery).await?;
         Ok(Ingester { shared: Arc::new(shared) })
@@ -172,6 +185,11 @@ impl Shared {
 
     pub(crate) fn local_block_dir(&self, tenant: &TenantId, block: BlockId) -> PathBuf {
         self.local_blocks_dir.join(tenant.as_str()).join(block.to_string())
+    }
+
+    /// Where a block with broken files is put for a human to look at.
+    pub(crate) fn quarantine_dir(&self, tenant: &TenantId, block: BlockId) -> PathBuf {
+        self.quarantine_dir.join(tenant.as_str()).join(block.to_string())
     }
 }
 

@@ -4,7 +4,10 @@
 //! "stored" before the WAL has synced it. When memory or the WAL's queue is full the sender is told to come back;
 //! nothing is dropped silently.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tempo_model::{PushBatch, TenantId, TraceId};
 use tempo_wal::{Record, Ticket};
@@ -79,7 +82,8 @@ impl Ingester {
             } else {
                 batch.retain(|trace| !admission.discarded.iter().any(|d| d.trace_id == trace.trace_id))
             };
-            let ticket = if batch.is_empty() { None } else { Some(shared.log(&instance, &mut append, &batch)?) };
+            let ticket =
+                if batch.is_empty() { None } else { Some(shared.log(&instance, &mut append, &batch)?) };
             shared.metrics.bytes_received(tenant, batch.size_bytes());
             (ticket, admission.discarded)
         };
@@ -97,7 +101,7 @@ impl Shared {
         if !self.settings.cut.is_full(size) {
             return Ok(());
         }
-        let slot = tokio::time::timeout(SEAL_PATIENCE, self.sealed_slots.clone().acquire_owned()).await;
+        let slot = tokio::time::timeout(SEAL_PATIENCE, Arc::clone(&self.sealed_slots).acquire_owned()).await;
         let Ok(Ok(slot)) = slot else {
             self.metrics.push_refused();
             return Err(PushError::Busy(SEAL_PATIENCE));
@@ -109,11 +113,8 @@ impl Shared {
     /// WAL first, head second, both in the order that the caller holds.
     fn log(&self, instance: &Instance, append: &mut Append, batch: &PushBatch) -> Result<Ticket, PushError> {
         let head = instance.active();
-        let record = Record {
-            block: head.block,
-            tenant: instance.tenant.clone(),
-            payload: batch.payload().clone(),
-        };
+        let record =
+            Record { block: head.block, tenant: instance.tenant.clone(), payload: batch.payload().clone() };
         let ticket = self.wal.append(record).map_err(PushError::Wal)?;
         append.received_bytes += batch.size_bytes() as u64;
         without_blocking_others(batch.size_bytes(), || head.columns.write().append(batch))

@@ -1,6 +1,6 @@
 //! A trace by id from everything this ingester holds: heads, sealed heads, blocks on local disk.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use tempo_block::{BlockReader, ReadError};
 use tempo_model::{
@@ -34,7 +34,7 @@ impl Ingester {
         for block in snapshot.blocks.iter().filter(|block| !block.is_listed.load(Ordering::Relaxed)) {
             let error = |source| FindError { block: block.meta.block_id, source };
             let (backend, cache) = (self.shared.local.clone(), self.shared.cache.clone());
-            let reader = BlockReader::open(backend, block.meta.clone(), cache);
+            let reader = BlockReader::open(backend, Arc::clone(&block.meta), cache).map_err(error)?;
             add(reader.find_trace(id).await.map_err(error)?.trace);
         }
         Ok(combiner.finish())

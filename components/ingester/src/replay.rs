@@ -1,6 +1,7 @@
 //! What happens at start with what the last process left behind.
 //!
-//! 1. Complete blocks on local disk are taken over and flushed; incomplete ones are removed, the WAL has their spans.
+//! 1. Complete blocks on local disk that the backend lacks are taken over and flushed. Copies of blocks that it has are
+//!    removed, and so are incomplete ones: the WAL has their spans.
 //! 2. WAL records of blocks that are in the backend, or complete on local disk, are not replayed (and released).
 //! 3. All other records go into heads again, under their old block id. When these heads outgrow `replay_memory_bytes`, the
 //!    largest becomes a block on the spot, under an id of its own, and the rest of its records a further piece; the WAL
@@ -78,12 +79,14 @@ impl Shared {
                     continue;
                 }
             };
-            if self.is_durable(&mut durable, &record).await? {
+            if self.is_durable(&mut durable, &record).await {
                 replayed.skipped += 1;
                 continue;
             }
             let key = (record.tenant.clone(), record.block);
-            let head = heads.entry(key).or_insert_with(|| Arc::new(Head::new(record.block, vec![record.block], started)));
+            let head = heads
+                .entry(key)
+                .or_insert_with(|| Arc::new(Head::new(record.block, vec![record.block], started)));
             self.replay_record(head, record);
             replayed.records += 1;
             while total_bytes(&heads) > self.settings.replay_memory_bytes {
@@ -111,7 +114,8 @@ impl Shared {
     fn replay_record(&self, head: &Head, record: Record) {
         let decoded = PushBatch::decode(record.payload).map_err(|error| error.to_string());
         let appended = decoded.and_then(|batch| {
-            tokio::task::block_in_place(|| head.columns.write().append(&batch)).map_err(|error| error.to_string())
+            tokio::task::block_in_place(|| head.columns.write().append(&batch))
+                .map_err(|error| error.to_string())
         });
         match appended {
             Ok(()) => self.metrics.record_replayed(),
@@ -123,26 +127,22 @@ impl Shared {
     }
 
     /// Whether a record's block exists already; asks the backend once per block.
-    async fn is_durable(&self, durable: &mut HashMap<BlockId, bool>, record: &Record) -> Result<bool, OpenError> {
+    async fn is_durable(&self, durable: &mut HashMap<BlockId, bool>, record: &Record) -> bool {
         if let Some(known) = durable.get(&record.block) {
-            return Ok(*known);
+            return *known;
         }
-        let exists = match self.backend.has_block(&record.tenant, record.block).await {
-            Ok(exists) => exists,
-            Err(error) => {
-                // Better a duplicate, which queries remove, than a process that does not start.
-                warn!(block = %record.block, error = %DisplayErrorChain::new(&error), "could not ask for a block, replaying it");
-                false
-            }
-        };
+        let exists = self.exists_in_backend(&record.tenant, record.block).await;
         durable.insert(record.block, exists);
-        Ok(exists)
+        exists
     }
 
     async fn release_durable(&self, durable: HashMap<BlockId, bool>) {
         let in_backend = durable.into_iter().filter(|(_, exists)| *exists);
         for (block, _) in in_backend {
-            let is_local = self.all_instances().iter().any(|i| i.snapshot().blocks.iter().any(|b| b.meta.block_id == block));
+            let is_local = self
+                .all_instances()
+                .iter()
+                .any(|i| i.snapshot().blocks.iter().any(|b| b.meta.block_id == block));
             if is_local {
                 continue;
             }
@@ -177,11 +177,24 @@ impl Shared {
             .map_err(|error| OpenError::LocalBlocks(root.clone(), error))?;
         let mut durable = HashMap::new();
         for (tenant, meta) in found {
-            info!(%tenant, block = %meta.block_id, "found a complete block on local disk");
             durable.insert(meta.block_id, true);
+            if self.exists_in_backend(&tenant, meta.block_id).await {
+                let dir = self.local_block_dir(&tenant, meta.block_id);
+                fs::remove_dir_all(&dir).map_err(|error| OpenError::LocalBlocks(dir, error))?;
+                continue;
+            }
+            info!(%tenant, block = %meta.block_id, "found a complete block on local disk");
             self.instance(&tenant).add_block(Arc::new(LocalBlock::adopted(meta)));
         }
         Ok(durable)
+    }
+
+    async fn exists_in_backend(&self, tenant: &TenantId, block: BlockId) -> bool {
+        self.backend.has_block(tenant, block).await.unwrap_or_else(|error| {
+            // Better a duplicate, which queries remove, than a process that does not start.
+            warn!(%block, error = %DisplayErrorChain::new(&error), "could not ask the backend for a block");
+            false
+        })
     }
 }
 
