@@ -1,12 +1,17 @@
-//! Measures the head and the block writer on a file of OTLP: `measure FILE [ROW_GROUP [PAGE [ZSTD_LEVEL]]]`,
-//! the middle two in spans.
+//! Measures the head and the block writer on a file of OTLP: `measure FILE [ROW_GROUP [PAGE [ZSTD_LEVEL [FOLDER]]]]`.
 //!
-//! FILE holds encoded `ExportTraceServiceRequest`s one after the other (`tb gen` of `shared/load` makes such data).
+//! ROW_GROUP and PAGE are in spans; FOLDER keeps the block. FILE holds encoded `ExportTraceServiceRequest`s one after
+//! the other (`tb gen` of `shared/load` makes such data).
 //! Prints CPU seconds per GB of OTLP, memory per span and the bytes that each column takes.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::{collections::BTreeMap, fs::File, ops::Range, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -36,7 +41,11 @@ fn main() -> anyhow::Result<()> {
         best = best.min(cpu_seconds()? - before);
     }
     println!("append: {:.3} s/GB", best * 1e9 / file.len() as f64);
-    println!("memory: {:.1} bytes a span, {} traces", columns.bytes() as f64 / spans as f64, columns.trace_count());
+    println!(
+        "memory: {:.1} bytes a span, {} traces",
+        columns.bytes() as f64 / spans as f64,
+        columns.trace_count()
+    );
 
     let number = |text: Option<String>, default| text.map_or(Ok(default), |t| t.parse::<usize>());
     let options = WriteOptions {
@@ -53,21 +62,26 @@ fn main() -> anyhow::Result<()> {
         replication_factor: 1,
         threads: 1,
     };
-    let folder = tempfile::tempdir()?;
+    let temporary = tempfile::tempdir()?;
+    let folder = arguments.next().map_or(temporary.path().to_owned(), PathBuf::from);
     let mut best = f64::MAX;
     for _ in 0..5 {
         let before = cpu_seconds()?;
-        write_block(&columns, &options, folder.path())?;
+        write_block(&columns, &options, &folder)?;
         best = best.min(cpu_seconds()? - before);
     }
     println!("encode: {:.3} s/GB", best * 1e9 / file.len() as f64);
-    print_sizes(folder.path(), spans as f64)
+    print_sizes(&folder, spans as f64)
 }
 
 fn print_sizes(folder: &Path, spans: f64) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        println!("{:.3} bytes a span in {}", entry.metadata()?.len() as f64 / spans, entry.file_name().display());
+        println!(
+            "{:.3} bytes a span in {}",
+            entry.metadata()?.len() as f64 / spans,
+            entry.file_name().display()
+        );
     }
     let reader = SerializedFileReader::new(File::open(folder.join("data.parquet"))?)?;
     let mut sizes: BTreeMap<usize, (String, i64, usize)> = BTreeMap::new();

@@ -20,8 +20,8 @@ use hashbrown::{HashMap, HashTable};
 use tempo_model::{PushBatch, TimeRange, TraceId};
 
 pub(crate) use self::{
-    dictionary::{Dictionary, Full},
     attributes::{AttributeList, Attributes, EMPTY, Kind},
+    dictionary::{Dictionary, Full},
     spans::{Event, Extra, Link, Spans},
 };
 

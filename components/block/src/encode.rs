@@ -24,7 +24,6 @@ use std::io;
 
 use tempo_model::TraceId;
 
-pub(crate) use self::{metadata::close_chunk, page::EncodedRowGroup, placement::Placement};
 use self::{
     levels::Stream,
     page::{LeafLevels, PageWriter},
@@ -32,6 +31,7 @@ use self::{
     rows::{RowBuilder, Rows},
     values::{Column, StringEncoder, put_bytes, put_u32, put_u64},
 };
+pub(crate) use self::{metadata::close_chunk, page::EncodedRowGroup, placement::Placement};
 use crate::{
     columns::{EMPTY, SpanColumns, TraceEntry},
     trace_index::PageCodec,
@@ -51,7 +51,11 @@ pub(crate) struct BlockContext<'a> {
 }
 
 impl<'a> BlockContext<'a> {
-    pub(crate) fn new(columns: &'a SpanColumns, placement: &'a Placement, spans_per_page: usize) -> BlockContext<'a> {
+    pub(crate) fn new(
+        columns: &'a SpanColumns,
+        placement: &'a Placement,
+        spans_per_page: usize,
+    ) -> BlockContext<'a> {
         let mut shapes = ShapeKeys::new(columns);
         let service = |list| {
             let keys = shapes.keys(list);
@@ -133,7 +137,8 @@ impl<'a> Encoder<'a> {
         let flat = Column { levels: LeafLevels::FLAT, starts: &starts };
         let ids: Vec<&[u8; 16]> = rows.ids.iter().map(TraceId::as_bytes).collect();
         put_bytes(writer, flat, PageCodec::Uncompressed, &ids)?;
-        let texts: Vec<String> = rows.ids.iter().map(|id| format!("{:x}", u128::from_be_bytes(*id.as_bytes()))).collect();
+        let texts: Vec<String> =
+            rows.ids.iter().map(|id| format!("{:x}", u128::from_be_bytes(*id.as_bytes()))).collect();
         put_bytes(writer, flat, PageCodec::Zstd, &texts)?;
         put_u64(writer, flat, PageCodec::Uncompressed, &rows.start)?;
         put_u64(writer, flat, PageCodec::Uncompressed, &rows.end)?;

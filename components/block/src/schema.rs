@@ -149,13 +149,22 @@ mod tests {
             (column.path().string(), column.max_def_level(), column.max_rep_level())
         };
         assert_eq!(leaf(7), ("ServiceStats.key_value.key".to_owned(), 1, 1));
-        assert_eq!(leaf(12), ("rs.list.element.Resource.Attrs.list.element.Value.list.element".to_owned(), 3, 3));
-        assert_eq!(leaf(16), ("rs.list.element.Resource.Attrs.list.element.ValueUnsupported".to_owned(), 3, 2));
+        assert_eq!(
+            leaf(12),
+            ("rs.list.element.Resource.Attrs.list.element.Value.list.element".to_owned(), 3, 3)
+        );
+        assert_eq!(
+            leaf(16),
+            ("rs.list.element.Resource.Attrs.list.element.ValueUnsupported".to_owned(), 3, 2)
+        );
         assert_eq!(leaf(19), ("rs.list.element.Resource.Cluster".to_owned(), 2, 1));
         let span = "rs.list.element.ss.list.element.Spans.list.element";
         assert_eq!(leaf(47), (format!("{span}.SpanID"), 3, 3));
         assert_eq!(leaf(67), (format!("{span}.Events.list.element.TimeSinceStartNano"), 4, 4));
-        assert_eq!(leaf(75), (format!("{span}.Events.list.element.Attrs.list.element.ValueUnsupported"), 6, 5));
+        assert_eq!(
+            leaf(75),
+            (format!("{span}.Events.list.element.Attrs.list.element.ValueUnsupported"), 6, 5)
+        );
         assert_eq!(leaf(92), (format!("{span}.HttpStatusCode"), 4, 3));
         assert_eq!(leaf(102), (format!("{span}.DedicatedAttributes.String10"), 4, 3));
     }

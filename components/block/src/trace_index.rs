@@ -282,10 +282,11 @@ struct Header {
 
 impl Header {
     fn parse(bytes: &[u8]) -> Result<Header, TraceIndexError> {
-        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Err(damaged("it is too short")) };
-        let u32_at = |at: usize| {
-            header.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return Err(damaged("it is too short"));
         };
+        let u32_at =
+            |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
         if !header.starts_with(MAGIC) {
             return Err(damaged("magic number"));
@@ -351,4 +352,5 @@ fn bucket_of(id: &TraceId, bits: u32) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests;

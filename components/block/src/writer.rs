@@ -81,7 +81,11 @@ pub enum WriteError {
 }
 
 /// Writes the columns as a block into `dir`, which exists, and returns its meta. Blocks the thread for long.
-pub fn write_block(columns: &SpanColumns, options: &WriteOptions, dir: &Path) -> Result<BlockMeta, WriteError> {
+pub fn write_block(
+    columns: &SpanColumns,
+    options: &WriteOptions,
+    dir: &Path,
+) -> Result<BlockMeta, WriteError> {
     let block_id = options.block_id;
     if columns.is_empty() {
         return Err(WriteError::Empty { block_id });
@@ -92,7 +96,8 @@ pub fn write_block(columns: &SpanColumns, options: &WriteOptions, dir: &Path) ->
     let placement = Placement::new(columns, &options.dedicated_columns, options.choose_dedicated);
 
     let data_path = dir.join(keys::DATA);
-    let file = File::create(&data_path).map_err(|source| WriteError::Io { path: data_path.clone(), source })?;
+    let file =
+        File::create(&data_path).map_err(|source| WriteError::Io { path: data_path.clone(), source })?;
     let mut data = DataFile::new(file, options)?;
     let context = BlockContext::new(columns, &placement, options.spans_per_page);
     encode_all(&context, &traces, options, &mut data)?;
@@ -154,7 +159,8 @@ fn encode_all(
     let mut encoders = encoders.collect::<io::Result<Vec<_>>>().map_err(error)?;
     let mut buffers = vec![Vec::new(); threads];
     for wave in row_groups.chunks(threads) {
-        let encoded = encode_wave(&mut encoders, &mut buffers, wave.iter().map(|range| &traces[range.clone()]));
+        let encoded =
+            encode_wave(&mut encoders, &mut buffers, wave.iter().map(|range| &traces[range.clone()]));
         for ((result, range), buffer) in encoded.into_iter().zip(wave).zip(&mut buffers) {
             let row_group = result.map_err(error)?;
             *buffer = data.push(row_group, traces[range.end - 1].0)?;
@@ -229,7 +235,8 @@ impl DataFile {
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .set_created_by(concat!("tempo-rs version ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
-        let writer = SerializedFileWriter::new(file, schema.root_schema_ptr(), Arc::new(properties)).map_err(error)?;
+        let writer =
+            SerializedFileWriter::new(file, schema.root_schema_ptr(), Arc::new(properties)).map_err(error)?;
         let (sidecar, last_ids) = (TraceIndexBuilder::default(), Vec::new());
         Ok(DataFile { writer, schema, sidecar, last_ids, rows: 0, block_id })
     }
@@ -238,6 +245,7 @@ impl DataFile {
     fn push(&mut self, row_group: EncodedRowGroup, last_id: TraceId) -> Result<Vec<u8>, WriteError> {
         let block_id = self.block_id;
         let error = |source| WriteError::Parquet { block_id, source };
+        debug_assert_eq!(row_group.chunks.len(), schema::LEAVES, "a chunk for each leaf");
         let layout = layout(&row_group, self.writer.bytes_written() as u64, self.rows);
         let bytes = Bytes::from(row_group.bytes);
         let mut writer = self.writer.next_row_group().map_err(error)?;
@@ -291,7 +299,8 @@ fn layout(row_group: &EncodedRowGroup, offset: u64, first_row: u64) -> RowGroupL
 
 /// The object `index`: the last trace id of each row group.
 fn index_object(last_ids: &[TraceId]) -> Vec<u8> {
-    let ids: Vec<String> = last_ids.iter().map(|id| format!("\"{}\"", STANDARD.encode(id.as_bytes()))).collect();
+    let ids: Vec<String> =
+        last_ids.iter().map(|id| format!("\"{}\"", STANDARD.encode(id.as_bytes()))).collect();
     format!("{{\"rowGroups\":[{}]}}", ids.join(",")).into_bytes()
 }
 

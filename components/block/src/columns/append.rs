@@ -276,9 +276,10 @@ impl SpanColumns {
         let mut fields = Fields::new(bytes);
         while let Some((field, value)) = fields.next()? {
             match (field, value) {
-                (1, Value::Bytes(id)) if id.is_empty() => link.trace_id = None,
+                (1, Value::Bytes([])) => link.trace_id = None,
                 (1, Value::Bytes(id)) => {
-                    let id = id.try_into().map_err(|_| WireError::at(id, "a link's trace id has not 16 bytes"))?;
+                    let id =
+                        id.try_into().map_err(|_| WireError::at(id, "a link's trace id has not 16 bytes"))?;
                     link.trace_id = Some(id);
                 }
                 (2, Value::Bytes(id)) => link.span_id = span_id(id)?,

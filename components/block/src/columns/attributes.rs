@@ -343,16 +343,16 @@ impl Attributes {
             match (field, content) {
                 (1, content) => key = content.bytes("an attribute's key is not a string")?,
                 // A message field that comes twice is merged: the bytes one after the other mean that.
-                (2, content) => value.extend_from_slice(content.bytes("an attribute's value is not a message")?),
+                (2, content) => {
+                    value.extend_from_slice(content.bytes("an attribute's value is not a message")?)
+                }
                 _ => {}
             }
         }
         check_any_value(&value).map_err(|_| WireError::at(key_value, "an attribute's value is malformed"))?;
         let decoded = AnyValue::decode(value.as_slice()).unwrap_or_default();
         let (kind, number) = match decoded.value {
-            Some(any_value::Value::StringValue(text)) => {
-                (Kind::String, self.intern_string(text.as_bytes())?)
-            }
+            Some(any_value::Value::StringValue(text)) => (Kind::String, self.intern_string(text.as_bytes())?),
             Some(any_value::Value::BoolValue(bool)) => (Kind::Bool, u32::from(bool)),
             Some(any_value::Value::IntValue(int)) => (Kind::Int, self.int_number(int)?),
             Some(any_value::Value::DoubleValue(double)) => (Kind::Double, self.push_wide(double.to_bits())?),

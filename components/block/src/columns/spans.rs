@@ -148,7 +148,8 @@ impl Spans {
 
     pub(super) fn heap_bytes(&self) -> usize {
         (self.context.capacity() + self.name.capacity() + self.extra.capacity()) * 4
-            + (self.id.capacity() + self.parent_id.capacity() + self.start.capacity() + self.end.capacity()) * 8
+            + (self.id.capacity() + self.parent_id.capacity() + self.start.capacity() + self.end.capacity())
+                * 8
             + self.kind_and_status.capacity()
             + self.attributes.capacity() * size_of::<AttributeList>()
             + self.extras.capacity() * size_of::<Extra>()

@@ -27,7 +27,8 @@ impl WireError {
 pub(super) enum Value<'a> {
     Varint(u64),
     Fixed64(u64),
-    Fixed32(u32),
+    /// No 32-bit number is kept.
+    Fixed32,
     Bytes(&'a [u8]),
 }
 
@@ -35,7 +36,7 @@ impl<'a> Value<'a> {
     pub(super) fn bytes(self, problem: &'static str) -> Result<&'a [u8], WireError> {
         match self {
             Value::Bytes(bytes) => Ok(bytes),
-            Value::Varint(_) | Value::Fixed64(_) | Value::Fixed32(_) => Err(WireError::at(&[], problem)),
+            Value::Varint(_) | Value::Fixed64(_) | Value::Fixed32 => Err(WireError::at(&[], problem)),
         }
     }
 }
@@ -66,7 +67,10 @@ impl<'a> Fields<'a> {
             0 => Value::Varint(take_varint(&mut self.rest)?),
             1 => Value::Fixed64(u64::from_le_bytes(self.take_chunk()?)),
             2 => Value::Bytes(take_bytes(&mut self.rest)?),
-            5 => Value::Fixed32(u32::from_le_bytes(self.take_chunk()?)),
+            5 => {
+                let _: [u8; 4] = self.take_chunk()?;
+                Value::Fixed32
+            }
             _ => return Err(WireError::at(self.rest, "unknown wire type")),
         };
         if tag < 8 {

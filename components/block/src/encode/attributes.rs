@@ -34,7 +34,8 @@ impl Entries {
 
     /// Ends the list of an item that began when there were `before` entries.
     pub(super) fn end_item(&mut self, before: usize) {
-        self.counts.push(u32::try_from(self.keys.len() - before).expect("values of a head have 32-bit numbers"));
+        self.counts
+            .push(u32::try_from(self.keys.len() - before).expect("values of a head have 32-bit numbers"));
     }
 }
 
@@ -186,27 +187,34 @@ impl Lists {
         use any_value::Value::{ArrayValue, BoolValue, DoubleValue, IntValue, StringValue};
 
         if let Some(ArrayValue(array)) = &value.value {
-            let values: Vec<&any_value::Value> = array.values.iter().filter_map(|v| v.value.as_ref()).collect();
+            let values: Vec<&any_value::Value> =
+                array.values.iter().filter_map(|v| v.value.as_ref()).collect();
             let is_whole = values.len() == array.values.len();
             self.is_array[at] = true;
             match values.first() {
                 None if is_whole => return None,
                 Some(StringValue(_)) if is_whole && values.iter().all(|v| matches!(v, StringValue(_))) => {
-                    let texts = values.iter().filter_map(|v| if let StringValue(s) = v { Some(s) } else { None });
+                    let texts =
+                        values.iter().filter_map(|v| if let StringValue(s) = v { Some(s) } else { None });
                     self.strings.values.extend(texts.map(|s| strings.intern(s.as_bytes())));
                     return self.count_array(Kind::String, at, values.len());
                 }
                 Some(IntValue(_)) if is_whole && values.iter().all(|v| matches!(v, IntValue(_))) => {
-                    self.ints.values.extend(values.iter().filter_map(|v| if let IntValue(i) = v { Some(*i) } else { None }));
+                    self.ints.values.extend(
+                        values.iter().filter_map(|v| if let IntValue(i) = v { Some(*i) } else { None }),
+                    );
                     return self.count_array(Kind::Int, at, values.len());
                 }
                 Some(DoubleValue(_)) if is_whole && values.iter().all(|v| matches!(v, DoubleValue(_))) => {
-                    let numbers = values.iter().filter_map(|v| if let DoubleValue(d) = v { Some(*d) } else { None });
+                    let numbers =
+                        values.iter().filter_map(|v| if let DoubleValue(d) = v { Some(*d) } else { None });
                     self.doubles.values.extend(numbers);
                     return self.count_array(Kind::Double, at, values.len());
                 }
                 Some(BoolValue(_)) if is_whole && values.iter().all(|v| matches!(v, BoolValue(_))) => {
-                    self.bools.values.extend(values.iter().filter_map(|v| if let BoolValue(b) = v { Some(*b) } else { None }));
+                    self.bools.values.extend(
+                        values.iter().filter_map(|v| if let BoolValue(b) = v { Some(*b) } else { None }),
+                    );
                     return self.count_array(Kind::Bool, at, values.len());
                 }
                 _ => self.is_array[at] = false,

@@ -37,7 +37,8 @@ impl Stream {
     /// entry of each page and their number.
     pub(super) fn dense(rep: Vec<u8>, full: u8, page_starts: Vec<usize>) -> Stream {
         let def = vec![full; rep.len()];
-        Stream { items: page_starts.clone(), entries: page_starts, rep, def, full, ..Stream::default() }.encoded()
+        Stream { items: page_starts.clone(), entries: page_starts, rep, def, full, ..Stream::default() }
+            .encoded()
     }
 
     /// The lists in the items of `self`: `counts` has the length of each.
@@ -105,14 +106,6 @@ impl Stream {
         }
     }
 
-    /// Items in a part, counted in the row group.
-    pub(super) fn items_of(&self, part: Part) -> Range<usize> {
-        match part {
-            Part::Page(page) => self.items[page]..self.items[page + 1],
-            Part::All => 0..self.item_count(),
-        }
-    }
-
     /// First item of each page, and the number of items.
     pub(super) fn item_starts(&self) -> &[usize] {
         &self.items
@@ -121,10 +114,6 @@ impl Stream {
     /// The entries of each page.
     pub(super) fn pages(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.entries.windows(2).map(|pair| pair[0]..pair[1])
-    }
-
-    pub(super) fn item_count(&self) -> usize {
-        self.items.last().copied().unwrap_or(0)
     }
 
     /// Appends the repetition levels of a part, for a column whose greatest level is `max`.
@@ -193,8 +182,7 @@ mod tests {
 
         assert_eq!(events.rep, [0, 3, 4, 2, 0]);
         assert_eq!(events.def, [3, 4, 4, 4, 3]);
-        assert_eq!(events.items_of(Part::Page(0)), 0..3);
-        assert_eq!(events.items_of(Part::Page(1)), 3..3);
+        assert_eq!(events.item_starts(), [0, 3, 3]);
         assert_eq!(events.entries_of(Part::Page(1)), 4..5);
     }
 
@@ -204,7 +192,7 @@ mod tests {
 
         assert_eq!(attributes.rep, [0, 3, 5, 4, 2, 0]);
         assert_eq!(attributes.def, [3, 5, 5, 4, 5, 3]);
-        assert_eq!(attributes.item_count(), 3);
+        assert_eq!(attributes.item_starts(), [0, 3, 3]);
     }
 
     #[test]

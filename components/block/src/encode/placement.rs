@@ -52,7 +52,10 @@ impl Placement {
     pub(crate) fn new(columns: &SpanColumns, configured: &[DedicatedColumn], choose: bool) -> Placement {
         let mut dedicated_columns: Vec<DedicatedColumn> = Vec::new();
         for column in configured {
-            if is_possible(column) && !dedicated_columns.contains(column) && has_spare(&dedicated_columns, column.scope) {
+            if is_possible(column)
+                && !dedicated_columns.contains(column)
+                && has_spare(&dedicated_columns, column.scope)
+            {
                 dedicated_columns.push(column.clone());
             }
         }
@@ -113,7 +116,9 @@ fn targets(columns: &SpanColumns, scope: DedicatedColumnScope, dedicated: &[Dedi
                 Some((column, _)) => Target::Column(column),
                 None => Target::Generic,
             },
-            Kind::Int if scope == DedicatedColumnScope::Span && name == STATUS_CODE.as_bytes() => Target::StatusCode,
+            Kind::Int if scope == DedicatedColumnScope::Span && name == STATUS_CODE.as_bytes() => {
+                Target::StatusCode
+            }
             Kind::Int | Kind::Double | Kind::Bool | Kind::Encoded => Target::Generic,
         }
     })
@@ -141,8 +146,11 @@ fn ranked(columns: &SpanColumns, lists: impl Iterator<Item = AttributeList>) -> 
             }
         }
     }
-    let mut keys: Vec<(u64, &[u8])> =
-        (0..).zip(costs).filter(|(_, cost)| *cost > 0).map(|(key, cost)| (cost, columns.key_name(key))).collect();
+    let mut keys: Vec<(u64, &[u8])> = (0..)
+        .zip(costs)
+        .filter(|(_, cost)| *cost > 0)
+        .map(|(key, cost)| (cost, columns.key_name(key)))
+        .collect();
     keys.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     keys.iter().filter_map(|(_, name)| String::from_utf8(name.to_vec()).ok()).collect()
 }

@@ -69,9 +69,11 @@ impl Encoder<'_> {
         let starts = gather(order, &spans.start);
         put_u64(writer, column, PageCodec::Zstd, &starts)?;
         let ends = gather(order, &spans.end);
-        let durations: Vec<u64> = starts.iter().zip(&ends).map(|(start, end)| end.wrapping_sub(*start)).collect();
+        let durations: Vec<u64> =
+            starts.iter().zip(&ends).map(|(start, end)| end.wrapping_sub(*start)).collect();
         put_u64(writer, column, PageCodec::Zstd, &durations)?;
-        let codes: Vec<u64> = order.iter().map(|&span| i64::from(spans.status(span)).cast_unsigned()).collect();
+        let codes: Vec<u64> =
+            order.iter().map(|&span| i64::from(spans.status(span)).cast_unsigned()).collect();
         put_i64_delta(writer, column, &codes)?;
         let messages: Vec<u32> =
             order.iter().map(|&s| text(spans.extra(s).and_then(|e| e.status_message))).collect();
@@ -125,7 +127,9 @@ impl Encoder<'_> {
                     Target::StatusCode if split.status_codes[item].is_none() => {
                         split.status_codes[item] = Some(columns.attributes.int(value));
                     }
-                    Target::Column(_) | Target::StatusCode | Target::Generic => split.entries.push(key, value),
+                    Target::Column(_) | Target::StatusCode | Target::Generic => {
+                        split.entries.push(key, value)
+                    }
                 }
             }
             split.entries.end_item(before);

@@ -56,7 +56,12 @@ impl Column<'_> {
 }
 
 /// Unsigned 64-bit numbers, delta-encoded.
-pub(super) fn put_u64(writer: &mut PageWriter, column: Column<'_>, codec: PageCodec, values: &[u64]) -> io::Result<()> {
+pub(super) fn put_u64(
+    writer: &mut PageWriter,
+    column: Column<'_>,
+    codec: PageCodec,
+    values: &[u64],
+) -> io::Result<()> {
     column.put(writer, (codec, Encoding::DeltaBinaryPacked), values, |out, page| {
         delta::binary_packed_64(out, page);
         bounds(page.iter().copied(), u64::to_le_bytes)
@@ -163,13 +168,18 @@ pub(super) fn put_bytes<'a>(
     })
 }
 
-fn bounds<T: Ord + Copy, const N: usize>(values: impl Iterator<Item = T> + Clone, bytes: impl Fn(T) -> [u8; N]) -> Bounds {
+fn bounds<T: Ord + Copy, const N: usize>(
+    values: impl Iterator<Item = T> + Clone,
+    bytes: impl Fn(T) -> [u8; N],
+) -> Bounds {
     let min_max = values.clone().min().zip(values.max());
     Bounds { min_max: min_max.map(|(min, max)| (bytes(min).to_vec(), bytes(max).to_vec())), nans: 0 }
 }
 
 fn text_bounds<'a>(values: impl Iterator<Item = &'a [u8]>) -> Bounds {
-    let min_max = values.fold(None, |b: Option<(&[u8], &[u8])>, v| Some(b.map_or((v, v), |(min, max)| (min.min(v), max.max(v)))));
+    let min_max = values.fold(None, |b: Option<(&[u8], &[u8])>, v| {
+        Some(b.map_or((v, v), |(min, max)| (min.min(v), max.max(v))))
+    });
     Bounds { min_max: min_max.map(|(min, max)| (lower_bound(min), upper_bound(max))), nans: 0 }
 }
 
@@ -258,7 +268,7 @@ impl<'a> StringEncoder<'a> {
             return number;
         }
         let own = self.texts.own.intern(text, |_| Ok::<(), Full>(()));
-        let (own, _) = own.unwrap_or_else(|Full| (0, false));
+        let (own, _) = own.expect("lists of a head hold less than 4 GiB");
         let number = length_of(self.texts.head) + own;
         if self.codes_of.len() <= number as usize {
             self.codes_of.resize(number as usize + 1, 0);

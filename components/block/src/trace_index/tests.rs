@@ -2,7 +2,11 @@ use super::*;
 
 fn ids(count: u32) -> Vec<TraceId> {
     let mut ids: Vec<TraceId> = (0..count)
-        .map(|n| TraceId::from_bytes(u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes()))
+        .map(|n| {
+            TraceId::from_bytes(
+                u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes(),
+            )
+        })
         .collect();
     ids.sort();
     ids.dedup();
@@ -24,7 +28,11 @@ fn layouts(rows: u64) -> Vec<RowGroupLayout> {
         };
         let mut pages = |bytes: u64| {
             let first_rows = (0..).step_by(30);
-            page_rows.iter().zip(first_rows).map(|(_, first_row)| PageLocation { bytes: take(bytes), first_row }).collect()
+            page_rows
+                .iter()
+                .zip(first_rows)
+                .map(|(_, first_row)| PageLocation { bytes: take(bytes), first_row })
+                .collect()
         };
         let leaves = vec![
             LeafLayout { codec: PageCodec::Uncompressed, dictionary: None, pages: pages(700) },
@@ -63,14 +71,18 @@ fn every_trace_is_found_in_its_row_group_and_page() {
         assert_eq!(index.trace_ids().collect::<Vec<_>>(), ids);
         for (row, id) in ids.iter().enumerate() {
             let (group, row) = (row / 100, row % 100);
-            let want = Location { row_group: group as u32, row: row as u64, page: (row / 30) as u32 };
+            let want = Location {
+                row_group: u32::try_from(group).unwrap(),
+                row: row as u64,
+                page: u32::try_from(row / 30).unwrap(),
+            };
             assert_eq!(index.lookup(id), Some(want));
         }
         for (number, layout) in layouts.iter().enumerate() {
-            assert_eq!(index.row_group(number as u32).as_ref(), Some(layout));
-            assert_eq!(index.row_group_bytes(number as u32).as_ref(), Some(&layout.bytes));
+            assert_eq!(index.row_group(u32::try_from(number).unwrap()).as_ref(), Some(layout));
+            assert_eq!(index.row_group_bytes(u32::try_from(number).unwrap()).as_ref(), Some(&layout.bytes));
         }
-        assert_eq!(index.row_group(layouts.len() as u32), None);
+        assert_eq!(index.row_group(u32::try_from(layouts.len()).unwrap()), None);
     }
 }
 
