@@ -62,7 +62,8 @@ impl RejectReason {
             | Problem::BadTag
             | Problem::Group { .. }
             | Problem::WireType { .. }
-            | Problem::LongNumber { .. } => RejectReason::InvalidUtf8,
+            | Problem::LongNumber { .. }
+            | Problem::Repeated { .. } => RejectReason::InvalidUtf8,
         }
     }
 }
@@ -88,10 +89,10 @@ pub(crate) struct ContextRef {
     pub(crate) scope: SpanRange,
 }
 
+/// A trace that loses its spans.
 #[derive(Debug)]
 struct Rejection {
-    /// `None` if the trace id itself is bad.
-    trace_id: Option<u128>,
+    trace_id: u128,
     reason: RejectReason,
 }
 
@@ -104,7 +105,11 @@ pub struct RequestWalk {
     /// Spans, resources and scopes whose attributes were cut.
     rewritten: Vec<u8>,
     truncated: Truncated,
+    /// One for each bad span whose trace is known.
     rejections: Vec<Rejection>,
+    /// Bad spans whose trace id is the fault: no other span can be told to belong to them. Only counted, because
+    /// two bytes are enough for one.
+    without_trace: u64,
     first_fault: Option<Box<Fault>>,
     check: MessageCheck,
     /// Where the walk is, for the path of a fault: resource_spans, scope_spans.
@@ -132,8 +137,12 @@ struct Mark {
     contexts: usize,
     rewritten: usize,
     rejections: usize,
+    without_trace: u64,
     truncated: Truncated,
 }
+
+/// How often a resource or scope that should be there once may come again. None of the known senders does it at all.
+const MAX_PARTS: usize = 16;
 
 const EMPTY: SpanRange = SpanRange { start: 0, end: 0 };
 
@@ -233,22 +242,23 @@ impl RequestWalk {
     /// Drops the spans of traces that have a rejected span. Returns how many spans were lost for each reason.
     pub fn take_rejected(&mut self) -> Vec<(RejectReason, u64)> {
         let mut lost: Vec<(RejectReason, u64)> = Vec::new();
+        if self.without_trace > 0 {
+            lost.push((RejectReason::InvalidTraceId, self.without_trace));
+        }
+        if self.rejections.is_empty() {
+            return lost;
+        }
         let mut count = |reason: RejectReason| match lost.iter_mut().find(|(r, _)| *r == reason) {
             Some((_, spans)) => *spans += 1,
             None => lost.push((reason, 1)),
         };
-        if self.rejections.is_empty() {
-            return lost;
-        }
         let mut traces = hashbrown::HashMap::with_capacity_and_hasher(
             self.rejections.len(),
             foldhash::fast::RandomState::default(),
         );
         for rejection in &self.rejections {
             count(rejection.reason);
-            if let Some(trace_id) = rejection.trace_id {
-                traces.entry(trace_id).or_insert(rejection.reason);
-            }
+            traces.entry(rejection.trace_id).or_insert(rejection.reason);
         }
         self.spans.retain(|span| match traces.get(&span.trace_id) {
             Some(reason) => {
@@ -266,6 +276,7 @@ impl RequestWalk {
         self.rewritten.clear();
         self.truncated = Truncated::default();
         self.rejections.clear();
+        self.without_trace = 0;
         self.first_fault = None;
     }
 
@@ -344,7 +355,11 @@ impl RequestWalk {
                     Err(fault) if fault.is_local() => {
                         let trace_id =
                             messages::trace_id_of(span).map_err(|f| f.within("spans", Some(index)))?;
-                        let fault = self.within_scope_spans(fault.within("spans", Some(index)));
+                        let fault = match self.first_fault {
+                            None => self.within_scope_spans(fault.within("spans", Some(index))),
+                            // Nobody will see where it is.
+                            Some(_) => fault,
+                        };
                         self.reject(trace_id, Some(fault));
                     }
                     Err(fault) => return Err(fault.within("spans", Some(index))),
@@ -363,6 +378,7 @@ impl RequestWalk {
             contexts: self.contexts.len(),
             rewritten: self.rewritten.len(),
             rejections: self.rejections.len(),
+            without_trace: self.without_trace,
             truncated: self.truncated,
         }
     }
@@ -370,13 +386,14 @@ impl RequestWalk {
     /// Forgets what was found since the mark.
     #[cold]
     fn roll_back(&mut self, mark: Mark) {
-        let Mark { spans, contexts, rewritten, rejections, truncated } = mark;
+        let Mark { spans, contexts, rewritten, rejections, without_trace, truncated } = mark;
         self.spans.truncate(spans);
         self.contexts.truncate(contexts);
         self.rewritten.truncate(rewritten);
         self.rejections.truncate(rejections);
+        self.without_trace = without_trace;
         self.truncated = truncated;
-        if rejections == 0 {
+        if rejections == 0 && without_trace == 0 {
             self.first_fault = None;
         }
     }
@@ -399,9 +416,10 @@ impl RequestWalk {
         self.check.take_has_long_attribute();
         let Some(fault) = fault else { return };
         let reason = RejectReason::of(&fault);
-        // Its id is the fault: no other span can be told to belong to it.
-        let trace_id = trace_id.filter(|_| reason != RejectReason::InvalidTraceId);
-        self.rejections.push(Rejection { trace_id, reason });
+        match trace_id.filter(|_| reason != RejectReason::InvalidTraceId) {
+            Some(trace_id) => self.rejections.push(Rejection { trace_id, reason }),
+            None => self.without_trace += 1,
+        }
         self.first_fault.get_or_insert(fault);
     }
 
@@ -471,7 +489,8 @@ fn shared_parts(message: Reader<'_>, extent: Extent) -> Walked<Parts<'_>> {
             let part = fields.message(1)?;
             match parts.first {
                 None => parts.first = Some(part),
-                Some(_) => parts.more.push(part),
+                Some(_) if parts.more.len() < MAX_PARTS => parts.more.push(part),
+                Some(_) => return Err(Fault::new(Problem::Repeated { field: 1 }, part.position())),
             }
         } else if found == tag(3, LEN) {
             keep_local(&mut parts.schema_fault, messages::string(fields.message(3)?, "schema_url"))?;

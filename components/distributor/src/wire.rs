@@ -43,6 +43,10 @@ pub(crate) enum Problem {
     LongNumber {
         field: u32,
     },
+    /// Far more often than a field that should be there once can be.
+    Repeated {
+        field: u32,
+    },
     InvalidUtf8 {
         field: &'static str,
     },
@@ -89,7 +93,8 @@ impl Fault {
             | Problem::BadTag
             | Problem::Group { .. }
             | Problem::WireType { .. }
-            | Problem::LongNumber { .. } => false,
+            | Problem::LongNumber { .. }
+            | Problem::Repeated { .. } => false,
         }
     }
 }
@@ -130,6 +135,7 @@ impl fmt::Display for Fault {
             Problem::LongNumber { field } => {
                 write!(f, "field {field} is a number of more than 64 bits at byte {at}")
             }
+            Problem::Repeated { field } => write!(f, "field {field} is repeated too often at byte {at}"),
             Problem::InvalidUtf8 { field } => write!(f, "{field} is not valid UTF-8 at byte {at}"),
             Problem::TooDeep => write!(f, "value is nested deeper than 64 messages at byte {at}"),
             Problem::OptionalId { field, want, bits } => {

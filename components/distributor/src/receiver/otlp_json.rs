@@ -321,8 +321,13 @@ impl Value<'_> {
         if text.is_empty() {
             return Ok(());
         }
-        let mismatch =
-            || E::custom(format!("ids of this field have {} hex digits, found {:?}", want * 2, text));
+        let mismatch = || {
+            E::custom(format!(
+                "ids of this field have {} hex digits, found {} bytes of text",
+                want * 2,
+                text.len()
+            ))
+        };
         if text.len() != want * 2 {
             return Err(mismatch());
         }

@@ -20,6 +20,8 @@ const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 /// When a client that found us full or stopping should come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
 
+const MAX_MESSAGE_BYTES: usize = 1000;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RpcStatus {
     pub(super) code: Code,
@@ -28,8 +30,14 @@ pub(super) struct RpcStatus {
 }
 
 impl RpcStatus {
-    pub(super) fn invalid_argument(message: impl ToString) -> RpcStatus {
-        RpcStatus { code: Code::InvalidArgument, message: message.to_string(), retry_after: None }
+    /// The message may quote the request, so its length is bounded here.
+    pub(super) fn invalid_argument(error: impl ToString) -> RpcStatus {
+        let mut message = error.to_string();
+        if message.len() > MAX_MESSAGE_BYTES {
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+            message.push('…');
+        }
+        RpcStatus { code: Code::InvalidArgument, message, retry_after: None }
     }
 
     /// The HTTP status, as the collector's receiver maps codes.
@@ -132,6 +140,13 @@ fn put_number(out: &mut Vec<u8>, field: u32, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_that_quote_the_request_are_bounded() {
+        let status = RpcStatus::invalid_argument("€".repeat(1000));
+
+        assert_eq!(status.message, format!("{}…", "€".repeat(333)));
+    }
 
     #[test]
     fn retry_info_is_encoded_as_google_does() {

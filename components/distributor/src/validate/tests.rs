@@ -376,3 +376,19 @@ fn a_walk_can_be_used_again_after_a_fault() {
 
     assert_eq!((walk.span_count(), walk.take_rejected(), walk.first_fault()), (1, vec![], None));
 }
+
+#[test]
+fn millions_of_bad_spans_take_no_memory() {
+    let request = tagged(1, &tagged(2, &tagged(2, b"").repeat(1_000_000)));
+    let mut walk = walk(&request, NO_LIMIT).unwrap();
+
+    assert!(walk.capacity_bytes() < 1000);
+    assert_eq!(walk.take_rejected(), [(RejectReason::InvalidTraceId, 1_000_000)]);
+}
+
+#[test]
+fn a_resource_in_a_million_parts_is_refused() {
+    let request = tagged(1, &tagged(1, b"").repeat(1_000_000));
+
+    assert_eq!(hard_fault(&request), "resource_spans[0]: field 1 is repeated too often at byte 40");
+}

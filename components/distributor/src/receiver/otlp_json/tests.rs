@@ -142,7 +142,7 @@ fn ids_of_another_length_are_named() {
 
     assert_eq!(
         odd,
-        r#"resourceSpans[0].scopeSpans[0].spans[0].traceId: ids of this field have 32 hex digits, found "abc" at line 1 column 59"#
+        r#"resourceSpans[0].scopeSpans[0].spans[0].traceId: ids of this field have 32 hex digits, found 3 bytes of text at line 1 column 59"#
     );
     assert!(
         base64.starts_with("resourceSpans[0].scopeSpans[0].spans[0].spanId: ids of this field have 16 hex"),
