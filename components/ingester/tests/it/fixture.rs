@@ -29,7 +29,7 @@ pub(crate) struct Bucket {
 impl Bucket {
     pub(crate) fn new() -> Bucket {
         let memory = Arc::new(MemoryStore::new());
-        let inner: Arc<dyn Store> = memory.clone();
+        let inner = Arc::clone(&memory);
         Bucket { faults: Arc::new(FaultyStore::new(inner, 1)), memory }
     }
 
@@ -74,8 +74,8 @@ impl Running {
         storage.wal.path = dir.join("wal").to_string_lossy().into_owned();
         let registry = Registry::new();
         let metrics = tempo_backend::Metrics::register(&registry).unwrap();
-        let store: Arc<dyn Store> = bucket.faults.clone();
-        let backend = Backend::new(store, metrics);
+        let faults = Arc::clone(&bucket.faults);
+        let backend = Backend::new(faults, metrics);
         let blocklist = Blocklist::new();
         let (overrides, receiver) =
             watch::channel(Arc::new(Overrides::new(config.overrides.defaults.clone())));
