@@ -85,6 +85,10 @@ impl SelfTracing {
         };
         tracing_opentelemetry::layer()
             .with_tracer(self.provider.tracer("tempo"))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
             .with_filter(filter_fn(is_traced))
     }
 

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod flags;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod http_client;
 #[cfg(test)]
 mod metrics_names;

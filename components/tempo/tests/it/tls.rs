@@ -22,12 +22,12 @@ use tempo::{
     tasks::Tasks,
     waits::Waits,
 };
-use tempo_config::{ClientAuthType, TlsMinVersion, TlsServerConfig};
+use tempo_config::{ClientAuthType, ReceiverTlsConfig, TlsMinVersion, TlsServerConfig};
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
-use crate::http_client;
+use crate::{http_client, sandbox::Sandbox};
 
 /// An authority that signs what tests need.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -206,6 +206,33 @@ async fn mutual_tls_lets_in_only_clients_of_the_authority() {
         let answer = hello(server.address, client(&authority, identity, TLS13)).await;
         assert_eq!(answer.is_some(), is_let_in, "{answer:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_speaks_tls_where_it_is_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    write_identity(dir.path(), &authority.sign("localhost"));
+    std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
+    let mut sandbox = Sandbox::new();
+    sandbox.config.server.http_tls_config = config(&dir, ClientAuthType::NoClientCert);
+    let protocols = &mut sandbox.config.distributor.receivers.otlp.as_mut().unwrap().protocols;
+    protocols.http.as_mut().unwrap().tls = ReceiverTlsConfig {
+        cert_file: file(&dir, "cert.pem"),
+        key_file: file(&dir, "key.pem"),
+        client_ca_file: file(&dir, "ca.pem"),
+        ..ReceiverTlsConfig::default()
+    };
+    let running = sandbox.start().await;
+    let addresses = running.app.addresses();
+    let otlp = addresses.otlp_http.unwrap();
+    let identity = authority.sign("client");
+
+    // Both answer 404 to `/`; what matters is who gets as far as that.
+    assert!(hello(addresses.http, client(&authority, None, TLS13)).await.is_some());
+    assert!(hello(otlp, client(&authority, Some(&identity), TLS13)).await.is_some());
+    assert!(hello(otlp, client(&authority, None, TLS13)).await.is_none());
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -208,8 +208,21 @@ fn is_reached(path: &Path) -> bool {
     if is_root {
         return true;
     }
+    if is_named_by_path(path) {
+        return true;
+    }
     let parents = [folder.with_extension("rs"), folder.join("lib.rs"), folder.join("main.rs")];
     parents.iter().filter(|parent| parent.is_file()).any(|parent| declares(&read(parent), stem))
+}
+
+/// Whether a root beside it says `#[path = "folder/file.rs"]`: what several benches share.
+fn is_named_by_path(path: &Path) -> bool {
+    let folder = path.parent().unwrap();
+    let relative = path.strip_prefix(folder.parent().unwrap()).unwrap();
+    let attribute = format!("#[path = \"{}\"]", relative.display());
+    let mut roots = Vec::new();
+    walk(folder.parent().unwrap(), &mut roots);
+    roots.iter().any(|root| read(root).contains(&attribute))
 }
 
 /// `tests/x.rs` directly in a package is a root; `src/foo/tests/x.rs` is not.
