@@ -220,6 +220,31 @@ mod tests {
     }
 
     #[test]
+    fn shards_are_as_many_as_tempo_makes() {
+        let shards = |ids| shards_and_hashes(ids, 8 * 102_400, 0.01);
+
+        assert_eq!(
+            [0, 1, 1000, 100_000, 1_000_000, 6_000_000].map(shards),
+            [(1, 7), (1, 7), (1, 7), (2, 7), (12, 7), (71, 7)]
+        );
+        assert_eq!(shards(usize::MAX).0, 1000);
+    }
+
+    #[test]
+    fn every_id_is_in_its_shard() {
+        let ids: Vec<TraceId> = (0..5000u128).map(|n| TraceId::from_bytes((n << 64).to_be_bytes())).collect();
+
+        let blooms = build(&ids, BloomOptions { false_positive_rate: 0.01, shard_bytes: 1024 });
+
+        let blooms: Vec<Bloom> = blooms.into_iter().map(|b| Bloom::parse(b.into()).unwrap()).collect();
+        assert_eq!(blooms.len(), 6);
+        let has = |id: &TraceId| blooms.get(shard_of(id, 6) as usize).is_some_and(|b| b.contains(id));
+        assert!(ids.iter().all(has));
+        let absent = (0..5000u128).map(|n| TraceId::from_bytes((n << 64 | 1).to_be_bytes()));
+        assert!(absent.filter(has).count() < 200);
+    }
+
+    #[test]
     fn filters_that_contradict_their_header_are_refused() {
         let filter = |bits: u64, hashes: u64, length: u64, words: usize| {
             let mut bytes: Vec<u8> = [bits, hashes, length].iter().flat_map(|n| n.to_be_bytes()).collect();

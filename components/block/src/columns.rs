@@ -35,7 +35,7 @@ pub struct AppendError {
     pub problem: &'static str,
 }
 
-/// The spans of one head. Memory per span is about 150 bytes for spans with 15 attributes.
+/// The spans of one head. Memory is about 180 bytes a span for spans with 15 attributes (660 bytes of OTLP).
 #[derive(Debug)]
 pub struct SpanColumns {
     pub(crate) attributes: Attributes,

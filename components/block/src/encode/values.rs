@@ -352,3 +352,30 @@ impl<'a> StringEncoder<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_strings_are_their_own_bounds() {
+        assert_eq!((lower_bound(b"abc"), upper_bound(b"abc")), (b"abc".to_vec(), b"abc".to_vec()));
+    }
+
+    #[test]
+    fn long_strings_are_cut_between_characters_and_stay_bounds() {
+        for text in [
+            "0123456789abcdef+",
+            "0123456789abcde\u{7f}\u{7f}",
+            "0123456789abcdeä!",
+            "世界世界世界",
+            "ÿÿÿÿÿÿÿÿÿ",
+        ] {
+            let (min, max) = (lower_bound(text.as_bytes()), upper_bound(text.as_bytes()));
+
+            assert!(*min <= *text.as_bytes() && *text.as_bytes() <= *max, "{text}");
+            assert!(str::from_utf8(&min).is_ok() && str::from_utf8(&max).is_ok(), "{text}");
+            assert!(min.len() <= BOUND_BYTES);
+        }
+    }
+}

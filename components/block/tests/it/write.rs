@@ -1,6 +1,7 @@
 //! Blocks of ours: columns against a plain model, against Tempo's own block of the same traces, and read back.
 
 mod model;
+mod page_index;
 
 use std::collections::BTreeMap;
 
