@@ -44,7 +44,7 @@ fn span(trace: u128, n: u64) -> Span {
             text("user.id", format!("user-{}-{n}", trace * 7 % 10_007)),
             text("db.system", "postgresql".to_owned()),
             attribute("http.status_code", Value::IntValue(200)),
-            attribute("retry", Value::BoolValue(n % 3 == 0)),
+            attribute("retry", Value::BoolValue(n.is_multiple_of(3))),
             attribute("rows", Value::IntValue(i64::try_from(n * 31 % 1_000).unwrap_or(0))),
         ],
         status: Some(Status::default()),

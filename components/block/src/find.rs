@@ -13,7 +13,7 @@ use tempo_model::{TraceId, trace::Trace};
 use crate::{
     decode::{
         DecodeError,
-        column::ChunkRow,
+        column::{ChunkRow, Scratch},
         footer::{Chunk, Codec, RowGroup},
         layout::{Plan, PlannedLeaf},
         trace,
@@ -243,9 +243,10 @@ fn decode_row(
     ranges: &[LeafRanges],
     fetched: &Fetched,
 ) -> Result<(TraceId, Trace), DecodeError> {
+    let mut scratch = Scratch::default();
     let mut rows = Vec::with_capacity(ranges.len());
     for (planned, leaf) in plan.leaves.iter().zip(ranges) {
-        let row = leaf.fetched(fetched).and_then(|row| row.decode(&planned.leaf));
+        let row = leaf.fetched(fetched).and_then(|row| row.decode(&planned.leaf, &mut scratch));
         rows.push(row.map_err(|error| error.in_column(&planned.leaf.path))?);
     }
     trace::assemble(plan, rows)

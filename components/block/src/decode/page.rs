@@ -62,6 +62,23 @@ pub(crate) struct DataPage {
     values_are_compressed: bool,
 }
 
+/// Decompressors, kept for many pages: setting up one of zstd costs as much as a small page.
+#[derive(Default)]
+pub(crate) struct Inflater {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+    snappy: snap::raw::Decoder,
+}
+
+impl Inflater {
+    fn zstd(&mut self, bytes: &[u8], size: usize) -> std::io::Result<Vec<u8>> {
+        let decompressor = match &mut self.zstd {
+            Some(decompressor) => decompressor,
+            none => none.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress(bytes, size)
+    }
+}
+
 impl Page {
     /// Reads the page at the start of `section` and returns it with what follows it.
     pub(crate) fn read(section: &Section, codec: Codec) -> Result<(Page, Section), DecodeError> {
@@ -103,24 +120,29 @@ impl Page {
     }
 
     /// The decompressed values of a dictionary page.
-    pub(crate) fn dictionary(&self) -> Result<PageValues, DecodeError> {
+    pub(crate) fn dictionary(&self, inflater: &mut Inflater) -> Result<PageValues, DecodeError> {
         if self.header.kind != PageType::Dictionary
             || !matches!(self.header.encoding, Encoding::Plain | Encoding::Dictionary)
         {
             return Err(self.error("not a dictionary page"));
         }
         self.check_crc()?;
-        let bytes = self.decompress(&self.body.bytes, self.header.uncompressed)?;
+        let bytes = self.decompress(&self.body.bytes, self.header.uncompressed, inflater)?;
         let count = self.header.values as usize;
         Ok(PageValues { bytes, encoding: Encoding::Plain, count, offset: self.offset })
     }
 
     /// Opens a data page; `max_rep` and `max_def` are the column's.
-    pub(crate) fn data(self, max_rep: u8, max_def: u8) -> Result<DataPage, DecodeError> {
+    pub(crate) fn data(
+        self,
+        max_rep: u8,
+        max_def: u8,
+        inflater: &mut Inflater,
+    ) -> Result<DataPage, DecodeError> {
         self.check_crc()?;
         match self.header.kind {
             PageType::DataV2 => self.data_v2(),
-            PageType::Data => self.data_v1(max_rep, max_def),
+            PageType::Data => self.data_v1(max_rep, max_def, inflater),
             PageType::Dictionary | PageType::Other => Err(self.error("not a data page")),
         }
     }
@@ -141,8 +163,8 @@ impl Page {
         })
     }
 
-    fn data_v1(self, max_rep: u8, max_def: u8) -> Result<DataPage, DecodeError> {
-        let mut rest = self.decompress(&self.body.bytes, self.header.uncompressed)?;
+    fn data_v1(self, max_rep: u8, max_def: u8, inflater: &mut Inflater) -> Result<DataPage, DecodeError> {
+        let mut rest = self.decompress(&self.body.bytes, self.header.uncompressed, inflater)?;
         let mut section = |max: u8| {
             if max == 0 {
                 return Some(Bytes::new());
@@ -158,7 +180,7 @@ impl Page {
         Ok(DataPage { rep, def, values: rest, values_are_compressed: false, page: self })
     }
 
-    fn decompress(&self, bytes: &Bytes, size: u32) -> Result<Bytes, DecodeError> {
+    fn decompress(&self, bytes: &Bytes, size: u32, inflater: &mut Inflater) -> Result<Bytes, DecodeError> {
         if size > MAX_PAGE_BYTES {
             return Err(self.error("page is larger than this program decompresses"));
         }
@@ -167,14 +189,14 @@ impl Page {
             Codec::Uncompressed => bytes.clone(),
             Codec::Snappy => {
                 let mut out = vec![0; self.snappy_size(bytes, size)?];
-                let len = snap::raw::Decoder::new().decompress(bytes, &mut out);
+                let len = inflater.snappy.decompress(bytes, &mut out);
                 if len.ok() != Some(size) {
                     return Err(self.error("page does not decompress"));
                 }
                 out.into()
             }
             Codec::Zstd => {
-                let out = zstd::bulk::decompress(bytes, size);
+                let out = inflater.zstd(bytes, size);
                 out.map_err(|_| self.error("page does not decompress"))?.into()
             }
             Codec::Other(_) => return Err(self.error("page has a compression that is not supported")),
@@ -207,6 +229,16 @@ impl DataPage {
         self.page.header.values as usize
     }
 
+    /// The encoded repetition levels.
+    pub(crate) fn rep_bytes(&self) -> &Bytes {
+        &self.rep
+    }
+
+    /// The encoded definition levels.
+    pub(crate) fn def_bytes(&self) -> &Bytes {
+        &self.def
+    }
+
     pub(crate) fn rep(&self, max: u8) -> Result<Hybrid<'_>, DecodeError> {
         Hybrid::new(&self.rep, level_width(max), self.slots(), self.page.offset)
     }
@@ -216,12 +248,12 @@ impl DataPage {
     }
 
     /// The page's values, of which there are `count`; decompresses them.
-    pub(crate) fn values(&self, count: usize) -> Result<PageValues, DecodeError> {
+    pub(crate) fn values(&self, count: usize, inflater: &mut Inflater) -> Result<PageValues, DecodeError> {
         let header = &self.page.header;
         let bytes = if self.values_are_compressed {
             // Checked when the page was opened.
             let size = header.uncompressed.saturating_sub(header.rep_bytes).saturating_sub(header.def_bytes);
-            self.page.decompress(&self.values, size)?
+            self.page.decompress(&self.values, size, inflater)?
         } else {
             self.values.clone()
         };

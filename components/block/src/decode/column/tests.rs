@@ -135,6 +135,7 @@ proptest! {
         let dictionary = chunk.dictionary.as_ref().map(|range| section(&file, range));
 
         prop_assert_eq!((leaf.max_def, leaf.max_rep, footer.row_groups[0].rows), (2, 1, rows.len() as u64));
+        let mut scratch = Scratch::default();
         for (number, expected) in rows.iter().enumerate() {
             let row = number as u64;
             // By page, and by walking all pages as if there was no index.
@@ -142,8 +143,8 @@ proptest! {
             let located = ChunkRow { codec: chunk.codec, dictionary: dictionary.clone(), pages: section(&file, &page.range()), row: row - page.first_row };
             let walked = ChunkRow { codec: chunk.codec, dictionary: dictionary.clone(), pages: section(&file, &chunk.data), row };
 
-            prop_assert_eq!(&read_row(&located.decode(leaf).unwrap()), expected);
-            prop_assert_eq!(&read_row(&walked.decode(leaf).unwrap()), expected);
+            prop_assert_eq!(&read_row(&located.decode(leaf, &mut scratch).unwrap()), expected);
+            prop_assert_eq!(&read_row(&walked.decode(leaf, &mut scratch).unwrap()), expected);
         }
     }
 }
