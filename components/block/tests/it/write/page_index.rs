@@ -93,7 +93,7 @@ fn bounds_null_counts_and_first_rows_are_those_of_the_pages() {
                 assert!(leaf.path.contains("ValueDouble"), "{}", leaf.path);
                 continue;
             };
-            assert_eq!(index.num_pages() as usize, starts.len() - 1);
+            assert_eq!(index.num_pages(), starts.len() as u64 - 1);
             for page in 0..starts.len() - 1 {
                 let entries: Vec<_> =
                     leaf.rows[first_row + starts[page]..first_row + starts[page + 1]].concat();
