@@ -68,6 +68,7 @@ async fn what_real_sdks_send_comes_back_field_by_field() -> anyhow::Result<()> {
     let server = Server::start(dir.path(), &ServerOptions::default()).await?;
     for (name, facts, live) in sent {
         let from_block = fetch(&client, &server, &facts).await.context(name)?;
+        let (from_block, live) = (sorted(from_block), sorted(live));
         ensure!(from_block == live, "{name}: from the block {from_block}, live {live}");
     }
     server.stop().await?;
@@ -114,6 +115,23 @@ fn check(trace: &Value, facts: &Value) -> anyhow::Result<()> {
     ensure!(link["traceId"] == "EjRWeJCrze8SNFZ4kKvN7w==" && link["spanId"] == "EjRWeJCrze8=", "link: {link}");
     ensure!(link["attributes"] == json!([{"key": "why", "value": {"stringValue": "retry"}}]), "link: {link}");
     Ok(())
+}
+
+/// Attributes by key: a block keeps some of them in columns of their own, and their order is lost.
+fn sorted(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                *field = sorted(field.take());
+                if let (Value::Array(attributes), "attributes") = (field, name.as_str()) {
+                    attributes.sort_by_key(|attribute| attribute["key"].to_string());
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = sorted(item.take())),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    value
 }
 
 fn has(values: &[&Value], wanted: &Value) -> anyhow::Result<()> {

@@ -22,15 +22,15 @@ use tokio::task::JoinSet;
 
 const ROUNDS: u64 = 20;
 const CONNECTIONS: u64 = 4;
-const SPANS_PER_TRACE: u64 = 20;
-const TRACES_PER_REQUEST: u64 = 10;
+const SPANS_PER_TRACE: u64 = 50;
+const TRACES_PER_REQUEST: u64 = 5;
 const SPANS_PER_ROUND: u64 = 200_000;
 const TRACES_PER_ROUND: u64 = SPANS_PER_ROUND / SPANS_PER_TRACE;
 
 fn options() -> ServerOptions {
     ServerOptions {
-        ingester: "  flush_check_period: 200ms\n  tempo_rs: {head_bytes: 4MiB, wal_segment_bytes: 2MiB, \
-                   replay_memory_bytes: 8MiB, flush_retry_backoff_min: 100ms}"
+        ingester: "  flush_check_period: 200ms\n  tempo_rs: {head_bytes: 8MiB, wal_segment_bytes: 2MiB, \
+                   replay_memory_bytes: 16MiB, flush_retry_backoff_min: 100ms}"
             .into(),
         overrides: "  defaults: {ingestion: {rate_limit_bytes: 4000000000, burst_size_bytes: 4000000000, \
                     max_traces_per_user: 0}}"
