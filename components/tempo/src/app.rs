@@ -1,7 +1,7 @@
 //! One running set of components: start, run, stop.
 //!
 //! Start: overrides, backend, components (the ingester replays its WAL), first look at the blocklist, listeners, ready.
-//! Sockets are bound before the replay, so that a taken port is known at once, but accept only when everything is there.
+//! The HTTP port answers `/ready` and `/metrics` during the replay; receivers listen when everything behind them is there.
 //! Stop: `/ready` says no for `shutdown_delay`, then stage by stage in the direction of the data ([`Stage`]), all within
 //! one deadline. What a stage has not finished by then is cut off and makes the outcome [`Outcome::Unfinished`].
 
@@ -21,7 +21,7 @@ use crate::{
     assemble::{self, Run, Shared, Stage},
     overrides,
     server::{
-        self, Mounted,
+        self, LateRoutes, Mounted,
         http::{Listener, ServeContext},
         tls,
     },
@@ -39,6 +39,13 @@ pub struct Addresses {
     pub internal: Option<SocketAddr>,
     pub otlp_grpc: Option<SocketAddr>,
     pub otlp_http: Option<SocketAddr>,
+}
+
+impl Addresses {
+    fn with_receivers(self, receivers: &[(Listener, axum::Router)]) -> Addresses {
+        let receiver = |name| receivers.iter().find(|(l, _)| l.name() == name).map(|(l, _)| l.address());
+        Addresses { otlp_grpc: receiver("otlp_grpc"), otlp_http: receiver("otlp_http"), ..self }
+    }
 }
 
 /// How a run ended.
@@ -101,11 +108,20 @@ impl App {
             waits,
             stop_process: CancellationToken::new(),
         };
+        let mut runner = Runner::new(shared.tasks.clone(), services.clone());
+        let addresses = listeners.addresses();
+        let server::Listeners { http, grpc, internal } = listeners;
+        let routes = LateRoutes::starting(&services, &registry);
+        runner.spawn_listener(Stage::Servers, http, routes.router(), &context);
+        if let Some(internal) = internal {
+            let probes = server::probes(&services, &registry, &context);
+            runner.spawn_listener(Stage::Servers, internal, probes, &context);
+        }
+        services.set("components", ServiceState::Starting);
         let mut modules = assemble::modules(&shared).await?;
         let receivers = server::bind_receivers(&mut modules, &config, &context).await?;
         let poller = assemble::poller(&shared, backend_metrics).await;
 
-        let mut runner = Runner::new(shared.tasks.clone(), services.clone());
         runner.spawn(
             Stage::Background,
             "overrides",
@@ -119,14 +135,14 @@ impl App {
                 None => services.set(module.name, ServiceState::Running),
             }
         }
-        let addresses = listeners.addresses(&receivers);
+        let addresses = addresses.with_receivers(&receivers);
         let mounted = Mounted::build(&shared, &services, &context, modules);
         for (listener, router) in receivers {
             runner.spawn_listener(Stage::Receivers, listener, router, &context);
         }
-        for (listener, router) in mounted.on(listeners) {
-            runner.spawn_listener(Stage::Servers, listener, router, &context);
-        }
+        runner.spawn_listener(Stage::Servers, grpc, mounted.grpc, &context);
+        routes.replace(mounted.http);
+        services.set("components", ServiceState::Running);
         Ok(App { addresses, config, registry, services, runner, stop_process: shared.stop_process })
     }
 

@@ -58,7 +58,7 @@ pub fn main(arguments: Vec<String>, env: &BTreeMap<String, String>) -> ExitCode 
                 return print("configuration is valid\n");
             }
             let env = env.clone();
-            on_runtime(async move { serve(&flags, loaded, &env).await })
+            on_runtime(async move { Box::pin(serve(&flags, loaded, &env)).await })
         }
     }
 }

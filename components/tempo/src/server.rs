@@ -14,11 +14,15 @@ pub mod tls;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use axum::{
     Router,
+    extract::{Request, State},
     middleware::{from_fn, from_fn_with_state},
 };
+use prometheus::Registry;
 use tempo_config::{TlsMinVersion, TlsServerConfig, ValidConfig};
+use tower::ServiceExt as _;
 
 use self::{
     http::{Listener, ListenerOptions, ServeContext},
@@ -36,9 +40,9 @@ use crate::{
 /// The listeners of every process, bound.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    http: Listener,
-    grpc: Listener,
-    internal: Option<Listener>,
+    pub(crate) http: Listener,
+    pub(crate) grpc: Listener,
+    pub(crate) internal: Option<Listener>,
 }
 
 pub(crate) async fn bind(config: &ValidConfig, metrics: &tls::Metrics) -> anyhow::Result<Listeners> {
@@ -109,23 +113,21 @@ pub(crate) async fn bind_receivers(
 }
 
 impl Listeners {
-    pub(crate) fn addresses(&self, receivers: &[(Listener, Router)]) -> Addresses {
-        let receiver = |name| receivers.iter().find(|(l, _)| l.name() == name).map(|(l, _)| l.address());
+    pub(crate) fn addresses(&self) -> Addresses {
         Addresses {
             http: self.http.address(),
             grpc: self.grpc.address(),
             internal: self.internal.as_ref().map(Listener::address),
-            otlp_grpc: receiver("otlp_grpc"),
-            otlp_http: receiver("otlp_http"),
+            otlp_grpc: None,
+            otlp_http: None,
         }
     }
 }
 
 /// The routers of the process's own listeners.
 pub(crate) struct Mounted {
-    http: Router,
-    grpc: Router,
-    internal: Router,
+    pub(crate) http: Router,
+    pub(crate) grpc: Router,
 }
 
 impl Mounted {
@@ -175,16 +177,36 @@ impl Mounted {
         } else {
             http
         };
-        let internal = admin::probe_routes(services.clone(), shared.registry.clone());
-        let internal = middleware::wrap_http(internal, Router::new(), &context.metrics, limit);
-        Mounted { http, grpc, internal }
+        Mounted { http, grpc }
+    }
+}
+
+/// What the internal server has.
+pub(crate) fn probes(services: &Services, registry: &Registry, context: &ServeContext) -> Router {
+    let probes = admin::probe_routes(services.clone(), registry.clone());
+    middleware::wrap_any(probes.fallback(middleware::not_found), &context.metrics)
+}
+
+/// The routes of a listener that serves before everything is there: first the probes, in the end all of them.
+#[derive(Clone)]
+pub(crate) struct LateRoutes(Arc<ArcSwap<Router>>);
+
+impl LateRoutes {
+    pub(crate) fn starting(services: &Services, registry: &Registry) -> LateRoutes {
+        let probes = admin::probe_routes(services.clone(), registry.clone());
+        LateRoutes(Arc::new(ArcSwap::from_pointee(probes.fallback(async || admin::starting()))))
     }
 
-    /// Each router with the listener it is served on.
-    pub(crate) fn on(self, listeners: Listeners) -> Vec<(Listener, Router)> {
-        let mut served = vec![(listeners.http, self.http), (listeners.grpc, self.grpc)];
-        served.extend(listeners.internal.map(|internal| (internal, self.internal)));
-        served
+    pub(crate) fn router(&self) -> Router {
+        let current = async |State(LateRoutes(routes)): State<LateRoutes>, request: Request| {
+            let routes = Router::clone(&routes.load());
+            routes.oneshot(request).await.unwrap_or_else(|never| match never {})
+        };
+        Router::new().fallback(current).with_state(self.clone())
+    }
+
+    pub(crate) fn replace(&self, routes: Router) {
+        self.0.store(Arc::new(routes));
     }
 }
 

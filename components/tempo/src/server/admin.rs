@@ -40,6 +40,11 @@ pub fn routes(services: Services, registry: Registry, pages: StatusPages, prefix
         .merge(status::routes(pages))
 }
 
+/// What every other path answers until everything is there.
+pub(super) fn starting() -> Response {
+    plain(StatusCode::SERVICE_UNAVAILABLE, "Application is starting\n".to_owned())
+}
+
 async fn ready(State(services): State<Services>) -> Response {
     match services.readiness() {
         Ok(()) => plain(StatusCode::OK, "ready\n".to_owned()),

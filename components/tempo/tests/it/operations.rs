@@ -30,6 +30,21 @@ async fn probes_and_plain_pages_answer_as_tempo_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_internal_server_has_probes_only() {
+    let mut sandbox = Sandbox::new();
+    sandbox.config.internal_server.enable = true;
+    sandbox.config.internal_server.http_listen_address = "127.0.0.1".to_owned();
+    sandbox.config.internal_server.http_listen_port = 0;
+    let running = sandbox.start().await;
+    let internal = running.app.addresses().internal.unwrap();
+
+    assert_eq!(http_client::get(internal, "/ready").await.text(), "ready\n");
+    assert_eq!(http_client::get(internal, "/metrics").await.status, StatusCode::OK);
+    assert_eq!(http_client::get(internal, "/api/echo").await.status, StatusCode::NOT_FOUND);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unclean_paths_are_redirected() {
     let running = Sandbox::new().start().await;
 
