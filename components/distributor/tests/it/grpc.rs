@@ -1,3 +1,5 @@
+//! OTLP over gRPC: answers, limits and broken messages, over a real socket.
+
 use std::time::Duration;
 
 use prost::Message;

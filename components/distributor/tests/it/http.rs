@@ -1,3 +1,5 @@
+//! OTLP over HTTP: encodings, answers, limits and broken bodies, over a real socket.
+
 use std::{io::Write, time::Duration};
 
 use axum::body::Body;

@@ -1,3 +1,5 @@
+//! Rates, truncation, discards and draining, as callers of the distributor see them.
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
