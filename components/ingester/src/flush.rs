@@ -28,10 +28,6 @@ use crate::{
     open::{Ingester, Shared},
 };
 
-/// How long queries still look at a flushed block's local copy: one that took its snapshot of the blocklist before the
-/// block was in it must find it here.
-const LISTED_GRACE: Duration = Duration::from_secs(10);
-
 /// Tries to make a block of a head that fails for a reason that may pass (a full disk) before it is reported again.
 const COMPLETE_RETRY: Duration = Duration::from_secs(5);
 
@@ -248,15 +244,11 @@ impl Shared {
         }
     }
 
-    /// Leaves flushed blocks to the blocklist once it shows them, and removes their local copies in time.
+    /// Removes local copies of blocks that were flushed long enough ago.
     fn drop_flushed_blocks(&self, instance: &Instance, now: Instant) {
-        let listed = self.blocklist.metas(&instance.tenant);
         for block in instance.snapshot().blocks {
-            let Some(age) = block.flushed_at.read().map(|at| now.duration_since(at)) else { continue };
-            if age >= LISTED_GRACE && listed.iter().any(|meta| meta.block_id == block.meta.block_id) {
-                block.is_listed.store(true, Ordering::Relaxed);
-            }
-            if age >= self.settings.keep_local && block.is_listed.load(Ordering::Relaxed) {
+            let age = block.flushed_at.read().map(|at| now.duration_since(at));
+            if age.is_some_and(|age| age >= self.settings.keep_local) {
                 instance.remove_block(block.meta.block_id);
                 let dir = self.local_block_dir(&instance.tenant, block.meta.block_id);
                 if let Err(error) = std::fs::remove_dir_all(&dir) {
@@ -374,6 +366,8 @@ impl Job {
         let files = BlockFiles { objects: list_block_files(&dir).map_err(UploadError::List)?, dir };
         self.shared.backend.write_block(meta, &files).await?;
         self.shared.blocklist.add(Arc::clone(meta));
+        // From here on queries find the block in the blocklist, which they look at after they asked us.
+        block.is_listed.store(true, Ordering::Release);
         for id in &block.wal_blocks {
             if self.shared.pieces.is_last(*id, meta.block_id) {
                 self.shared.wal.release(*id).await?;

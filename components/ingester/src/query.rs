@@ -31,7 +31,7 @@ impl Ingester {
         for head in &snapshot.heads {
             add(head.columns.read().find_trace(id));
         }
-        for block in snapshot.blocks.iter().filter(|block| !block.is_listed.load(Ordering::Relaxed)) {
+        for block in snapshot.blocks.iter().filter(|block| !block.is_listed.load(Ordering::Acquire)) {
             let error = |source| FindError { block: block.meta.block_id, source };
             let (backend, cache) = (self.shared.local.clone(), self.shared.cache.clone());
             let reader = BlockReader::open(backend, Arc::clone(&block.meta), cache).map_err(error)?;
