@@ -48,7 +48,8 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.0.request(request.body(Full::new(body))?).await.with_context(|| format!("call {url}"))?;
+        let response =
+            self.0.request(request.body(Full::new(body))?).await.with_context(|| format!("call {url}"))?;
         let (head, body) = response.into_parts();
         let body = body.collect().await.with_context(|| format!("read the answer of {url}"))?.to_bytes();
         Ok(Response { status: head.status, headers: head.headers, body })
@@ -61,6 +62,7 @@ impl Response {
     }
 
     pub fn json(&self) -> anyhow::Result<serde_json::Value> {
-        serde_json::from_slice(&self.body).with_context(|| format!("{} is not JSON: {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("{} is not JSON: {}", self.status, self.text()))
     }
 }

@@ -145,7 +145,7 @@ impl Server {
 }
 
 /// The binary that `e2e/run` names, or the one built beside this test.
-pub fn tempo_binary() -> anyhow::Result<PathBuf> {
+fn tempo_binary() -> anyhow::Result<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "tests take their binary from the runner's environment")]
     let named = std::env::var("TEMPO_BINARY").ok().map(PathBuf::from);
     let beside = || -> anyhow::Result<PathBuf> {
@@ -156,7 +156,10 @@ pub fn tempo_binary() -> anyhow::Result<PathBuf> {
     };
     let binary = named.map_or_else(beside, Ok)?;
     if !binary.is_file() {
-        bail!("{} is not there: build it with `cargo build -p tempo`, or name one in TEMPO_BINARY", binary.display());
+        bail!(
+            "{} is not there: build it with `cargo build -p tempo`, or name one in TEMPO_BINARY",
+            binary.display()
+        );
     }
     Ok(binary)
 }

@@ -1,5 +1,8 @@
 //! Spans that can be checked without keeping them: everything in a trace follows from its number.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use prost::Message as _;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use tempo_proto::{
@@ -16,12 +19,11 @@ pub struct SpanMaker {
     pub spans_per_trace: u64,
 }
 
-/// One export request and what is in it.
+/// One export request and the numbers of the traces in it.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    pub body: bytes::Bytes,
-    /// Trace number and the spans of it in this request.
-    pub spans: Vec<(u64, std::ops::Range<u64>)>,
+    pub body: Bytes,
+    pub traces: Range<u64>,
 }
 
 impl SpanMaker {
@@ -54,35 +56,56 @@ impl SpanMaker {
                 number("http.response.status_code", 200),
                 text("payload", &"x".repeat(usize::try_from((trace * 7 + span) % 120).unwrap_or_default())),
             ],
-            events: vec![Event { time_unix_nano: start + 100, name: "cache.miss".into(), ..Event::default() }],
-            status: Some(Status { code: i32::try_from(span % 3).unwrap_or_default(), message: String::new() }),
+            events: vec![Event {
+                time_unix_nano: start + 100,
+                name: "cache.miss".into(),
+                ..Event::default()
+            }],
+            status: Some(Status {
+                code: i32::try_from(span % 3).unwrap_or_default(),
+                message: String::new(),
+            }),
             ..Span::default()
         }
     }
 
     /// One request with `traces` whole traces, starting at number `first`.
     pub fn batch(&self, first: u64, traces: u64) -> Batch {
-        let per_service = |service: u64| {
-            let spans = (first..first + traces)
-                .flat_map(|trace| (0..self.spans_per_trace).map(move |span| (trace, span)))
-                .filter(|(trace, span)| (trace + span) % 3 == service)
-                .map(|(trace, span)| self.span(trace, span));
+        let spans = |trace| (0..self.spans_per_trace).map(move |span| (trace, span));
+        let body = self.request((first..first + traces).flat_map(spans).collect());
+        Batch { body, traces: first..first + traces }
+    }
+
+    /// One request with some spans of one trace.
+    pub fn part(&self, trace: u64, spans: Range<u64>) -> Bytes {
+        self.request(spans.map(|span| (trace, span)).collect())
+    }
+
+    /// The spans, given by trace and number, spread over three services.
+    fn request(&self, spans: Vec<(u64, u64)>) -> Bytes {
+        let of_service = |service: u64| {
+            let spans = spans.iter().filter(|(trace, span)| (trace + span) % 3 == service);
             ResourceSpans {
                 resource: Some(Resource {
-                    attributes: vec![text("service.name", &format!("service-{service}")), text("host.name", "e2e")],
+                    attributes: vec![
+                        text("service.name", &format!("service-{service}")),
+                        text("host.name", "e2e"),
+                    ],
                     ..Resource::default()
                 }),
                 scope_spans: vec![ScopeSpans {
-                    scope: Some(InstrumentationScope { name: "e2e".into(), ..InstrumentationScope::default() }),
-                    spans: spans.collect(),
+                    scope: Some(InstrumentationScope {
+                        name: "e2e".into(),
+                        ..InstrumentationScope::default()
+                    }),
+                    spans: spans.map(|&(trace, span)| self.span(trace, span)).collect(),
                     schema_url: String::new(),
                 }],
                 schema_url: String::new(),
             }
         };
-        let request = ExportTraceServiceRequest { resource_spans: (0..3).map(per_service).collect() };
-        let spans = (first..first + traces).map(|trace| (trace, 0..self.spans_per_trace)).collect();
-        Batch { body: request.encode_to_vec().into(), spans }
+        let request = ExportTraceServiceRequest { resource_spans: (0..3).map(of_service).collect() };
+        request.encode_to_vec().into()
     }
 }
 

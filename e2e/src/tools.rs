@@ -32,7 +32,8 @@ fn named(variable: &str) -> Option<PathBuf> {
 
 /// Runs a command to its end and gives its standard output; a failure carries what it printed.
 pub async fn run_tool(command: &mut Command) -> anyhow::Result<String> {
-    let output: Output = command.kill_on_drop(true).output().await.with_context(|| format!("run {command:?}"))?;
+    let output: Output =
+        command.kill_on_drop(true).output().await.with_context(|| format!("run {command:?}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -55,7 +55,8 @@ async fn what_real_sdks_send_comes_back_field_by_field() -> anyhow::Result<()> {
 
     for mut case in cases(&server) {
         let printed = run_tool(&mut case.program).await.context(case.name)?;
-        let facts: Value = serde_json::from_str(&printed).with_context(|| format!("{}: {printed}", case.name))?;
+        let facts: Value =
+            serde_json::from_str(&printed).with_context(|| format!("{}: {printed}", case.name))?;
         let live = fetch(&client, &server, &facts).await.context(case.name)?;
         check(&live, &facts).context(case.name)?;
         sent.push((case.name, facts, live));
@@ -84,16 +85,23 @@ async fn fetch(client: &Client, server: &Server, facts: &Value) -> anyhow::Resul
 
 fn check(trace: &Value, facts: &Value) -> anyhow::Result<()> {
     let batches = trace["batches"].as_array().context("batches")?;
-    let resources: Vec<&Value> = batches.iter().flat_map(|b| b["resource"]["attributes"].as_array()).flatten().collect();
+    let resources: Vec<&Value> =
+        batches.iter().flat_map(|b| b["resource"]["attributes"].as_array()).flatten().collect();
     has(&resources, &json!({"key": "service.name", "value": {"stringValue": facts["service"]}}))?;
     has(&resources, &json!({"key": "host.cores", "value": {"intValue": "2"}}))?;
     let scopes: Vec<&Value> = batches.iter().flat_map(|b| b["scopeSpans"].as_array()).flatten().collect();
-    ensure!(scopes.iter().all(|s| s["scope"] == json!({"name": facts["scope"], "version": "1.2.3"})), "scopes: {scopes:?}");
+    ensure!(
+        scopes.iter().all(|s| s["scope"] == json!({"name": facts["scope"], "version": "1.2.3"})),
+        "scopes: {scopes:?}"
+    );
     let spans: Vec<&Value> = scopes.iter().flat_map(|s| s["spans"].as_array()).flatten().collect();
     ensure!(spans.len() == 2, "{} spans", spans.len());
 
     let root = by_name(&spans, "checkout")?;
-    ensure!(root["spanId"] == base64_of_hex(&facts["root"])? && root.get("parentSpanId").is_none(), "root: {root}");
+    ensure!(
+        root["spanId"] == base64_of_hex(&facts["root"])? && root.get("parentSpanId").is_none(),
+        "root: {root}"
+    );
     ensure!(root["kind"] == "SPAN_KIND_SERVER", "kind: {root}");
     let attributes: Vec<&Value> = root["attributes"].as_array().context("attributes")?.iter().collect();
     has(&attributes, &json!({"key": "text", "value": {"stringValue": "grüße"}}))?;
@@ -107,12 +115,18 @@ fn check(trace: &Value, facts: &Value) -> anyhow::Result<()> {
     let child = by_name(&spans, "pay")?;
     ensure!(child["spanId"] == base64_of_hex(&facts["child"])?, "child: {child}");
     ensure!(child["parentSpanId"] == root["spanId"] && child["kind"] == "SPAN_KIND_CLIENT", "child: {child}");
-    ensure!(child["status"] == json!({"message": "card declined", "code": "STATUS_CODE_ERROR"}), "status: {child}");
+    ensure!(
+        child["status"] == json!({"message": "card declined", "code": "STATUS_CODE_ERROR"}),
+        "status: {child}"
+    );
     let event = &child["events"][0];
     ensure!(event["name"] == "declined" && event["timeUnixNano"].is_string(), "event: {event}");
     ensure!(event["attributes"] == json!([{"key": "code", "value": {"intValue": "51"}}]), "event: {event}");
     let link = &child["links"][0];
-    ensure!(link["traceId"] == "EjRWeJCrze8SNFZ4kKvN7w==" && link["spanId"] == "EjRWeJCrze8=", "link: {link}");
+    ensure!(
+        link["traceId"] == "EjRWeJCrze8SNFZ4kKvN7w==" && link["spanId"] == "EjRWeJCrze8=",
+        "link: {link}"
+    );
     ensure!(link["attributes"] == json!([{"key": "why", "value": {"stringValue": "retry"}}]), "link: {link}");
     Ok(())
 }
@@ -140,7 +154,11 @@ fn has(values: &[&Value], wanted: &Value) -> anyhow::Result<()> {
 }
 
 fn by_name<'a>(spans: &[&'a Value], name: &str) -> anyhow::Result<&'a Value> {
-    spans.iter().find(|span| span["name"] == name).copied().with_context(|| format!("no span {name} in {spans:?}"))
+    spans
+        .iter()
+        .find(|span| span["name"] == name)
+        .copied()
+        .with_context(|| format!("no span {name} in {spans:?}"))
 }
 
 fn base64_of_hex(hex: &Value) -> anyhow::Result<Value> {

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,6 +26,7 @@ const CONNECTIONS: u64 = 4;
 const SPANS_PER_TRACE: u64 = 50;
 const TRACES_PER_REQUEST: u64 = 5;
 const SPANS_PER_ROUND: u64 = 200_000;
+const SEND_DEADLINE: Duration = Duration::from_secs(120);
 const TRACES_PER_ROUND: u64 = SPANS_PER_ROUND / SPANS_PER_TRACE;
 
 fn options() -> ServerOptions {
@@ -67,7 +69,7 @@ async fn send(url: String, maker: SpanMaker, connection: u64, sent: Arc<AtomicU6
 /// Every acknowledged trace of a round, whole, each span once.
 async fn verify(http: &str, maker: SpanMaker, traces: &[u64]) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
-    for part in traces.chunks(traces.len().div_ceil(CONNECTIONS as usize).max(1)) {
+    for part in traces.chunks(traces.len().div_ceil(4).max(1)) {
         let (http, part) = (http.to_owned(), part.to_vec());
         tasks.spawn(async move {
             let client = Client::default();
@@ -96,34 +98,50 @@ async fn verify(http: &str, maker: SpanMaker, traces: &[u64]) -> anyhow::Result<
     Ok(())
 }
 
+/// Sends the round's traces and kills the server in the middle; gives the traces that were acknowledged.
+async fn send_and_kill(
+    dir: &Path,
+    maker: SpanMaker,
+    rng: &mut SmallRng,
+    spans: u64,
+) -> anyhow::Result<Vec<u64>> {
+    let server = Server::start(dir, &options()).await?;
+    let sent = Arc::new(AtomicU64::new(0));
+    let mut senders = JoinSet::new();
+    for connection in 0..CONNECTIONS {
+        senders.spawn(send(server.otlp_http.clone(), maker, connection, Arc::clone(&sent)));
+    }
+    // The moment is random in the work done, so that a slow machine is hit in the middle too.
+    let mut every = tokio::time::interval(Duration::from_millis(1));
+    let reached = async {
+        while sent.load(Ordering::Relaxed) < spans {
+            every.tick().await;
+        }
+    };
+    tokio::time::timeout(SEND_DEADLINE, reached)
+        .await
+        .context("the senders ended before their spans were taken")?;
+    tokio::time::sleep(Duration::from_millis(rng.random_range(0..300))).await;
+    server.kill().await?;
+    let mut acknowledged = Vec::new();
+    while let Some(part) = senders.join_next().await {
+        acknowledged.extend(part?);
+    }
+    Ok(acknowledged)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_span_is_found_after_sigkill() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let seed = rand::rng().random();
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut rounds: Vec<(SpanMaker, Vec<u64>)> = Vec::new();
     for round in 0..ROUNDS {
         let maker = SpanMaker { seed: seed.wrapping_add(round), spans_per_trace: SPANS_PER_TRACE };
-        let server = Server::start(dir.path(), &options()).await?;
-        let sent = Arc::new(AtomicU64::new(0));
-        let mut senders = JoinSet::new();
-        for connection in 0..CONNECTIONS {
-            senders.spawn(send(server.otlp_http.clone(), maker, connection, Arc::clone(&sent)));
-        }
-        // The moment is random in the work done, so that a slow machine is hit in the middle too; the last rounds
-        // send everything and are killed while it is completed and flushed.
-        let target = if round % 5 == 4 { SPANS_PER_ROUND } else { rng.random_range(1..SPANS_PER_ROUND) };
-        let mut every = tokio::time::interval(Duration::from_millis(1));
-        while sent.load(Ordering::Relaxed) < target && !senders.is_empty() {
-            every.tick().await;
-        }
-        tokio::time::sleep(Duration::from_millis(rng.random_range(0..300))).await;
-        server.kill().await?;
-        let mut acknowledged = Vec::new();
-        while let Some(part) = senders.join_next().await {
-            acknowledged.extend(part?);
-        }
+        // Every fifth round sends everything and is killed while the rest is completed and flushed.
+        let spans = if round % 5 == 4 { SPANS_PER_ROUND } else { rng.random_range(1..SPANS_PER_ROUND) };
+        let acknowledged = send_and_kill(dir.path(), maker, &mut rng, spans).await?;
         if round % 3 == 1 {
             // Again, in the middle of the replay.
             let replaying = Server::spawn(dir.path(), &options())?;
@@ -131,14 +149,20 @@ async fn every_acknowledged_span_is_found_after_sigkill() -> anyhow::Result<()> 
             replaying.kill().await?;
         }
         let server = Server::start(dir.path(), &options()).await?;
-        verify(&server.http, maker, &acknowledged).await.with_context(|| format!("round {round}, seed {seed}"))?;
-        println!("round {round}: {} spans acknowledged, all found", acknowledged.len() as u64 * SPANS_PER_TRACE);
+        verify(&server.http, maker, &acknowledged)
+            .await
+            .with_context(|| format!("round {round}, seed {seed}"))?;
+        eprintln!(
+            "round {round}: {} spans acknowledged, all found",
+            acknowledged.len() as u64 * SPANS_PER_TRACE
+        );
         server.kill().await?;
         rounds.push((maker, acknowledged));
     }
     let server = Server::start(dir.path(), &options()).await?;
     for (round, (maker, acknowledged)) in rounds.iter().enumerate() {
-        verify(&server.http, *maker, acknowledged).await.with_context(|| format!("round {round} at the end, seed {seed}"))?;
+        let found = verify(&server.http, *maker, acknowledged).await;
+        found.with_context(|| format!("round {round}, at the end, seed {seed}"))?;
     }
     server.stop().await?;
     Ok(())
