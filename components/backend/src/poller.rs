@@ -97,6 +97,9 @@ pub struct Poller {
     metrics: Metrics,
     tenants: BTreeMap<TenantId, TenantState>,
     random: SmallRng,
+    /// How long the loop waits before its next poll.
+    pause: Duration,
+    retry: Duration,
 }
 
 /// What the poller remembers of a tenant beside its blocks.
@@ -125,30 +128,30 @@ struct TenantFailed;
 impl Poller {
     pub fn new(backend: Backend, blocklist: Blocklist, options: PollerOptions, metrics: Metrics) -> Poller {
         let random = SmallRng::seed_from_u64(options.seed);
-        Poller { backend, blocklist, options, metrics, tenants: BTreeMap::new(), random }
+        Poller {
+            backend,
+            blocklist,
+            options,
+            metrics,
+            tenants: BTreeMap::new(),
+            random,
+            pause: Duration::ZERO,
+            retry: FIRST_RETRY,
+        }
     }
 
-    /// Polls at once and then until told to stop. A failed poll is repeated sooner, with back-off.
+    /// Polls until told to stop: at once, unless the caller has polled already. A failed poll is repeated sooner, with
+    /// back-off.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut retry = FIRST_RETRY;
         loop {
-            let polled = tokio::select! {
-                () = stop.cancelled() => return,
-                polled = self.poll_once(Timestamp::now()) => polled,
+            let next = async {
+                tokio::time::sleep(self.pause).await;
+                self.poll_once(Timestamp::now()).await
             };
-            let is_complete = polled.is_ok_and(|report| report.failed.is_empty());
-            let pause = if is_complete {
-                retry = FIRST_RETRY;
-                self.options.interval
-            } else {
-                let pause = retry.min(self.options.interval);
-                retry = retry.saturating_mul(2);
-                pause
-            };
-            let pause = pause.mul_f64(self.random.random_range(0.9..1.1));
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                // What went wrong is logged and counted there.
+                _ = next => {}
             }
         }
     }
@@ -161,6 +164,7 @@ impl Poller {
         if result.as_ref().is_ok_and(|report| report.polled > 0 || report.failed.is_empty()) {
             self.blocklist.poll_ended(now);
         }
+        self.pause = self.next_pause(result.as_ref().is_ok_and(|report| report.failed.is_empty()));
         match &result {
             Ok(report) if report.failed.is_empty() => {
                 self.metrics.poll_succeeded(now);
@@ -177,6 +181,18 @@ impl Poller {
             }
         }
         result
+    }
+
+    fn next_pause(&mut self, was_complete: bool) -> Duration {
+        let pause = if was_complete {
+            self.retry = FIRST_RETRY;
+            self.options.interval
+        } else {
+            let pause = self.retry.min(self.options.interval);
+            self.retry = self.retry.saturating_mul(2);
+            pause
+        };
+        pause.mul_f64(self.random.random_range(0.9..1.1))
     }
 
     async fn poll_tenants(&mut self, now: Timestamp) -> Result<PollReport, StoreError> {

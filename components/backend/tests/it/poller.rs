@@ -633,6 +633,26 @@ async fn the_loop_polls_at_once_recovers_soon_and_stops_when_told() {
     assert!(recovered < Duration::from_secs(120), "{recovered:?}: well below blocklist_poll");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_loop_does_not_repeat_the_poll_that_came_before_it() {
+    let store = memory();
+    let mut process = Process::builder(&store);
+    process.poll().await;
+    let calls = process.store.total_calls();
+    let stop = CancellationToken::new();
+    let faulty = Arc::clone(&process.store);
+    let story = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let repeated = faulty.total_calls() - calls;
+        stop.cancel();
+        repeated
+    };
+
+    let ((), repeated) = tokio::join!(process.poller.run(stop.clone()), story);
+
+    assert_eq!(repeated, 0);
+}
+
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
