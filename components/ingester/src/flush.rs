@@ -15,7 +15,7 @@ use display_error_chain::DisplayErrorChain;
 use futures::future::join_all;
 use rand::Rng;
 use tempo_backend::{BlockFiles, WriteBlockError};
-use tempo_model::{BlockId, TenantId};
+use tempo_model::{BlockId, TenantId, WaitKind};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -62,7 +62,7 @@ impl Ingester {
         };
         let mut pending = Vec::new();
         for instance in instances {
-            let mut append = instance.append.lock().await;
+            let mut append = self.shared.order(&instance).await;
             self.shared.seal(&instance, &mut append, None, CutReason::Asked);
             drop(append);
             pending.extend(instance.pending());
@@ -100,7 +100,7 @@ impl Ingester {
                 _ = tick.tick() => shared.check().await,
                 () = shared.wake.notified() => {}
                 () = shared.shutdown_asked.notified() => {
-                    tasks.spawn(drain_and_stop(self.clone()));
+                    tasks.spawn(shared.track("ingester: shutdown", drain_and_stop(self.clone())));
                 }
                 Some(ended) = tasks.join_next() => {
                     if let Err(error) = ended {
@@ -115,7 +115,7 @@ impl Ingester {
                         instance: Arc::clone(&instance),
                         stop: stop.clone(),
                     };
-                    tasks.spawn(job.write_head(head));
+                    tasks.spawn(shared.track("ingester: head to block", job.write_head(head)));
                 }
                 for block in instance.take_unflushed() {
                     let job = Job {
@@ -123,7 +123,7 @@ impl Ingester {
                         instance: Arc::clone(&instance),
                         stop: stop.clone(),
                     };
-                    tasks.spawn(job.write_block(block));
+                    tasks.spawn(shared.track("ingester: block to backend", job.write_block(block)));
                 }
             }
             shared.metrics.queue_length(tasks.len());
@@ -196,7 +196,7 @@ impl Shared {
         let mut memory = HashMap::new();
         let mut sealed = 0;
         for instance in self.all_instances() {
-            let mut append = instance.append.lock().await;
+            let mut append = self.order(&instance).await;
             let last_cut = append.last_cut;
             append.live.expire(now, self.settings.trace_idle, self.settings.trace_live, last_cut);
             self.metrics.live(&instance.tenant, append.live.live_count(), append.live.live_bytes());
@@ -230,7 +230,7 @@ impl Shared {
     async fn seal_tenant(&self, tenant: &TenantId, reason: CutReason) {
         let instance = self.instances.read().get(tenant).cloned();
         if let Some(instance) = instance {
-            let mut append = instance.append.lock().await;
+            let mut append = self.order(&instance).await;
             self.seal(&instance, &mut append, None, reason);
         }
     }
@@ -283,7 +283,9 @@ struct Job {
 impl Job {
     async fn write_head(self, head: Arc<Head>) {
         let meta = loop {
+            let asked = Instant::now();
             let Ok(_slot) = self.shared.encoders.acquire().await else { return };
+            self.shared.waits.observe(WaitKind::Queue, "ingester: turn to encode a block", asked.elapsed());
             if self.stop.is_cancelled() {
                 return;
             }
@@ -359,8 +361,10 @@ impl Job {
     }
 
     async fn upload(&self, block: &LocalBlock) -> Result<(), UploadError> {
+        let asked = Instant::now();
         let Ok(_slot) = self.shared.uploads.acquire().await else { return Ok(()) };
         let started = Instant::now();
+        self.shared.waits.observe(WaitKind::Queue, "ingester: turn to flush a block", started - asked);
         let meta = &block.meta;
         let dir = self.shared.local_block_dir(&self.instance.tenant, meta.block_id);
         let files = BlockFiles { objects: list_block_files(&dir).map_err(UploadError::List)?, dir };

@@ -30,6 +30,6 @@ mod query;
 mod replay;
 
 pub use flush::{FlushError, FlushReport};
-pub use open::{Dependencies, Ingester, OpenError};
+pub use open::{Dependencies, Ingester, OpenError, TrackTasks};
 pub use push::{DiscardReason, Discarded, PushError, PushOutcome};
 pub use query::FindError;

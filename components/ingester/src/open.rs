@@ -1,27 +1,35 @@
 //! The ingester's parts and how they are put together at start.
 
 use std::{
+    fmt,
+    panic::Location,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use foldhash::fast::RandomState;
+use futures::future::BoxFuture;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use prometheus::Registry;
 use tempo_backend::{Backend, Blocklist, LocalStore};
 use tempo_block::{BlockCache, WriteOptions};
 use tempo_config::{IngesterConfig, Overrides, TraceStorageConfig};
-use tempo_model::{BlockId, TenantId};
+use tempo_model::{BlockId, TenantId, WaitKind, Waits};
 use tempo_wal::{Filesystem, Wal, WalOptions};
 use tokio::{
-    sync::{Notify, Semaphore, watch},
+    sync::{MutexGuard, Notify, Semaphore, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{cut::CutPolicy, instance::Instance, metrics::Metrics, replay::Pieces};
+use crate::{
+    cut::CutPolicy,
+    instance::{Append, Instance},
+    metrics::Metrics,
+    replay::Pieces,
+};
 
 /// What an ingester needs from the process.
 #[derive(Debug)]
@@ -33,8 +41,23 @@ pub struct Dependencies<'a> {
     pub overrides: watch::Receiver<Arc<Overrides>>,
     pub registry: &'a Registry,
     pub filesystem: Arc<dyn Filesystem>,
+    /// Told how long pushes and blocks wait, and for what.
+    pub waits: Waits,
+    /// Told about every task that the ingester spawns.
+    pub tasks: Arc<dyn TrackTasks>,
     /// Cancelled when `/shutdown` has flushed everything: the process ends then.
     pub stop_process: CancellationToken,
+}
+
+/// Knows the tasks of the process, for its operators.
+pub trait TrackTasks: fmt::Debug + Send + Sync {
+    /// The same task, known under `name` and where it was spawned until it ends.
+    fn track(
+        &self,
+        name: &'static str,
+        site: &'static Location<'static>,
+        task: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'static, ()>;
 }
 
 /// Why an ingester could not start.
@@ -70,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) cache: BlockCache,
     pub(crate) overrides: watch::Receiver<Arc<Overrides>>,
     pub(crate) metrics: Metrics,
+    pub(crate) waits: Waits,
+    tasks: Arc<dyn TrackTasks>,
     pub(crate) write_template: WriteOptions,
     pub(crate) instances: RwLock<HashMap<TenantId, Arc<Instance>, RandomState>>,
     pub(crate) pieces: Pieces,
@@ -119,6 +144,8 @@ impl Ingester {
             overrides,
             registry,
             filesystem,
+            waits,
+            tasks,
             stop_process,
         } = dependencies;
         let wal_dir = PathBuf::from(&storage.wal.path);
@@ -145,6 +172,8 @@ impl Ingester {
             cache,
             overrides,
             metrics: Metrics::register(registry)?,
+            waits,
+            tasks,
             write_template: write_template(storage),
             instances: RwLock::default(),
             pieces: Pieces::default(),
@@ -173,6 +202,24 @@ impl Shared {
         let mut instances = self.instances.write();
         let new = || Arc::new(Instance::new(tenant.clone(), Instant::now()));
         Arc::clone(instances.entry(tenant.clone()).or_insert_with(new))
+    }
+
+    /// The order of the instance's appends, once it is the caller's turn.
+    pub(crate) async fn order<'i>(&self, instance: &'i Instance) -> MutexGuard<'i, Append> {
+        let asked = Instant::now();
+        let append = instance.append.lock().await;
+        self.waits.observe(WaitKind::Lock, "ingester: order of a tenant's appends", asked.elapsed());
+        append
+    }
+
+    /// Makes a task known under the caller's place in the code.
+    #[track_caller]
+    pub(crate) fn track(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> BoxFuture<'static, ()> {
+        self.tasks.track(name, Location::caller(), Box::pin(task))
     }
 
     pub(crate) fn all_instances(&self) -> Vec<Arc<Instance>> {

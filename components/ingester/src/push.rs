@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tempo_model::{PushBatch, TenantId, TraceId};
+use tempo_model::{PushBatch, TenantId, TraceId, WaitKind};
 use tempo_wal::{Record, Ticket};
 use tokio::{runtime::RuntimeFlavor, time::Instant};
 
@@ -72,7 +72,7 @@ impl Ingester {
         }
         let instance = shared.instance(tenant);
         let (ticket, discarded) = {
-            let mut append = instance.append.lock().await;
+            let mut append = shared.order(&instance).await;
             shared.make_room(&instance, &mut append).await?;
             let now = Instant::now();
             let admission = append.live.admit(&batch, shared.trace_limits(tenant), now);
@@ -88,7 +88,10 @@ impl Ingester {
             (ticket, admission.discarded)
         };
         if let Some(ticket) = ticket {
-            ticket.synced().await.map_err(PushError::Wal)?;
+            let asked = Instant::now();
+            let synced = ticket.synced().await;
+            shared.waits.observe(WaitKind::Queue, "ingester: sync of the WAL", asked.elapsed());
+            synced.map_err(PushError::Wal)?;
         }
         Ok(PushOutcome { discarded })
     }
@@ -101,7 +104,9 @@ impl Shared {
         if !self.settings.cut.is_full(size) {
             return Ok(());
         }
+        let asked = Instant::now();
         let slot = tokio::time::timeout(SEAL_PATIENCE, Arc::clone(&self.sealed_slots).acquire_owned()).await;
+        self.waits.observe(WaitKind::Queue, "ingester: place of a sealed head", asked.elapsed());
         let Ok(Ok(slot)) = slot else {
             self.metrics.push_refused();
             return Err(PushError::Busy(SEAL_PATIENCE));

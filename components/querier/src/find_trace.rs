@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tempo_backend::StoreError;
 use tempo_block::{BlockReader, Found, ReadError};
 use tempo_model::{
-    TraceId,
+    TraceId, WaitKind,
     trace::{Combiner, Trace},
 };
 use tempo_proto::tempopb::{PartialStatus, TraceByIdMetrics, TraceByIdResponse};
@@ -53,8 +53,10 @@ const LARGE_TRACE_SPANS: usize = 1000;
 impl Inner {
     /// Waits for a free slot and executes the job within the configured time.
     pub(crate) async fn run(&self, job: &Job) -> Result<Answer, JobError> {
+        let asked = Instant::now();
         let _slot = self.job_slots.acquire().await.map_err(|_| JobError::Stopped)?;
         let started = Instant::now();
+        self.waits.observe(WaitKind::Queue, "querier: slot of a job", started - asked);
         let timeout = *self.config.trace_by_id.query_timeout;
         let find = Box::pin(self.find_trace(job));
         let answer = if timeout.is_zero() {
@@ -98,7 +100,9 @@ impl Inner {
 
     async fn find_in_block(&self, candidate: Candidate, trace_id: TraceId) -> Result<Found, ReadError> {
         let Candidate { meta, is_compacted } = candidate;
+        let asked = Instant::now();
         let _slot = self.block_slots.acquire().await.map_err(|_| ReadError::Stopped)?;
+        self.waits.observe(WaitKind::Queue, "querier: slot of a block", asked.elapsed());
         let reader = BlockReader::open(self.backend.clone(), meta, self.cache.clone())?;
         match reader.find_trace(&trace_id).await {
             Ok(found) => {

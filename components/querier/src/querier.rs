@@ -7,6 +7,7 @@ use prometheus::Registry;
 use tempo_backend::{Backend, Blocklist};
 use tempo_block::BlockCache;
 use tempo_config::{Overrides, QuerierConfig};
+use tempo_model::Waits;
 use tempo_proto::{frontend::TraceByIdJob, tempopb::TraceByIdResponse};
 use tokio::sync::{Semaphore, watch};
 
@@ -26,6 +27,8 @@ pub struct Dependencies<'a> {
     /// Blocks read at once, by all jobs together.
     pub concurrent_blocks: usize,
     pub overrides: watch::Receiver<Arc<Overrides>>,
+    /// Told how long jobs wait for their slots.
+    pub waits: Waits,
     pub registry: &'a Registry,
 }
 
@@ -54,12 +57,14 @@ pub(crate) struct Inner {
     pub(crate) block_slots: Semaphore,
     pub(crate) job_slots: Semaphore,
     pub(crate) overrides: watch::Receiver<Arc<Overrides>>,
+    pub(crate) waits: Waits,
     pub(crate) metrics: Metrics,
 }
 
 impl Querier {
     pub fn new(config: &QuerierConfig, deps: Dependencies<'_>) -> Result<Querier, prometheus::Error> {
-        let Dependencies { recent, backend, blocklist, cache, concurrent_blocks, overrides, registry } = deps;
+        let Dependencies { recent, backend, blocklist, cache, concurrent_blocks, overrides, waits, registry } =
+            deps;
         let concurrent_blocks = concurrent_blocks.clamp(1, Semaphore::MAX_PERMITS);
         let inner = Inner {
             recent,
@@ -70,6 +75,7 @@ impl Querier {
             block_slots: Semaphore::new(concurrent_blocks),
             job_slots: Semaphore::new(config.max_concurrent_queries.clamp(1, Semaphore::MAX_PERMITS)),
             overrides,
+            waits,
             metrics: Metrics::register(registry)?,
             config: config.clone(),
         };

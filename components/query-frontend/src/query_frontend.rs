@@ -6,6 +6,7 @@ use axum::Router;
 use prometheus::Registry;
 use tempo_backend::Blocklist;
 use tempo_config::{Overrides, QueryFrontendConfig};
+use tempo_model::Waits;
 use tokio::sync::watch;
 
 use crate::{api, metrics::Metrics, queriers::Queriers, queue::Queue, retry::Retry};
@@ -20,6 +21,8 @@ pub struct Dependencies<'a> {
     pub overrides: watch::Receiver<Arc<Overrides>>,
     /// Off: a request without a tenant belongs to the single tenant.
     pub multitenancy: bool,
+    /// Told how long jobs wait for a querier.
+    pub waits: Waits,
     pub registry: &'a Registry,
 }
 
@@ -52,9 +55,10 @@ impl QueryFrontend {
         config: &QueryFrontendConfig,
         deps: Dependencies<'_>,
     ) -> Result<QueryFrontend, prometheus::Error> {
-        let Dependencies { queriers, concurrent_jobs, blocklist, overrides, multitenancy, registry } = deps;
+        let Dependencies { queriers, concurrent_jobs, blocklist, overrides, multitenancy, waits, registry } =
+            deps;
         let metrics = Metrics::register(registry)?;
-        let queue = Queue::new(concurrent_jobs, config.max_outstanding_per_tenant, metrics.clone());
+        let queue = Queue::new(concurrent_jobs, config.max_outstanding_per_tenant, metrics.clone(), waits);
         let retry = Retry::new(config.max_retries);
         let config = config.clone();
         let inner = Inner { config, queriers, blocklist, overrides, multitenancy, queue, retry, metrics };

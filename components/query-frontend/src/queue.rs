@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tempo_model::TenantId;
+use tempo_model::{TenantId, WaitKind, Waits};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::metrics::Metrics;
@@ -31,6 +31,7 @@ pub(crate) struct Queue {
 struct Shared {
     max_waiting_per_tenant: usize,
     metrics: Metrics,
+    waits: Waits,
     state: Mutex<State>,
 }
 
@@ -49,9 +50,16 @@ pub(crate) struct Permit {
 }
 
 impl Queue {
-    pub(crate) fn new(permits: usize, max_waiting_per_tenant: usize, metrics: Metrics) -> Queue {
+    pub(crate) fn new(
+        permits: usize,
+        max_waiting_per_tenant: usize,
+        metrics: Metrics,
+        waits: Waits,
+    ) -> Queue {
         let state = State { free: permits.max(1), waiting: HashMap::new(), turns: VecDeque::new() };
-        Queue { shared: Arc::new(Shared { max_waiting_per_tenant, metrics, state: Mutex::new(state) }) }
+        Queue {
+            shared: Arc::new(Shared { max_waiting_per_tenant, metrics, waits, state: Mutex::new(state) }),
+        }
     }
 
     /// Waits for this tenant's turn. Cancel-safe.
@@ -70,7 +78,9 @@ impl Queue {
         };
         let permit =
             turn.await.expect("a waiting job's sender is only dropped after the job stopped waiting");
-        self.shared.metrics.job_left_queue(entered.elapsed());
+        let waited = entered.elapsed();
+        self.shared.metrics.job_left_queue(waited);
+        self.shared.waits.observe(WaitKind::Queue, "query-frontend: turn of a tenant's job", waited);
         Ok(permit)
     }
 }

@@ -13,6 +13,7 @@ use prometheus::Registry;
 use tempo_backend::Blocklist;
 use tempo_block::BlockCache;
 use tempo_config::ValidConfig;
+use tempo_model::Waits;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -28,7 +29,6 @@ use crate::{
     services::{ServiceState, Services},
     tasks::Tasks,
     telemetry,
-    waits::Waits,
 };
 
 /// Where an app listens; `None` is off.

@@ -19,14 +19,13 @@ use prometheus::Registry;
 use tempo_backend::{Backend, Blocklist, Poller, PollerOptions};
 use tempo_block::BlockCache;
 use tempo_config::{Overrides, Target, ValidConfig};
+use tempo_model::Waits;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::{
     server::{http::ListenerOptions, status::Endpoint},
     tasks::Tasks,
-    waits::Waits,
 };
 
 /// What components of one process share.
@@ -124,14 +123,8 @@ pub(crate) async fn poller(shared: &Shared, metrics: tempo_backend::Metrics) -> 
     let seed = u64::from(now.subsec_nanosecond().unsigned_abs());
     let options = PollerOptions::from_config(&shared.config.storage.trace, true, seed);
     let mut poller = Poller::new(shared.backend.clone(), shared.blocklist.clone(), options, metrics);
-    match poller.poll_once(now).await {
-        Ok(report) if report.failed.is_empty() => {}
-        Ok(report) => warn!(tenants = ?report.failed, "failed to list blocks of some tenants, will retry"),
-        Err(error) => {
-            let error = display_error_chain::DisplayErrorChain::new(&error);
-            warn!(%error, "failed to list the blocks of the backend, will retry");
-        }
-    }
+    // A failure is logged there and tried again soon by the loop.
+    poller.poll_once(now).await.ok();
     Box::new(move |stop| {
         Box::pin(async move {
             poller.run(stop).await;

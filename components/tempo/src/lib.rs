@@ -14,6 +14,5 @@ pub mod server;
 pub mod services;
 pub mod tasks;
 pub mod telemetry;
-pub mod waits;
 
 pub use app::{Addresses, App, Outcome};

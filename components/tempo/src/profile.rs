@@ -4,7 +4,7 @@
 //! - `heap?seconds=` live bytes by allocation site, sampled every 512 KiB by jemalloc. The first request switches sampling on
 //!   (only allocations made since then are seen), so it waits `seconds` (default 5 then, 0 later); `?active=false` switches off.
 //! - `goroutine[?debug=1]` the process's tasks by spawn site and state (`tasks.rs`).
-//! - `block`, `mutex` time spent waiting on our own queues and locks since the start (`waits.rs`).
+//! - `block`, `mutex` time spent waiting on our own queues and locks since the start (`tempo_model::Waits`).
 //! - `trace?seconds=&interval_ms=` what the tokio runtime did: JSON lines, one per interval, described in `runtime_trace.rs`.
 //!
 //! The routes are mounted only when `server.tempo_rs.debug_endpoints` says so.
@@ -23,13 +23,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use tempo_model::{WaitKind, Waits};
 use tokio::sync::Semaphore;
 
 use self::pprof_format::{Frame, ProfileBuilder};
-use crate::{
-    tasks::Tasks,
-    waits::{WaitKind, Waits},
-};
+use crate::tasks::Tasks;
 
 const MOST_SECONDS: u64 = 300;
 
@@ -88,9 +86,9 @@ pub fn routes(state: ProfileState) -> Router {
 async fn index() -> &'static str {
     "profile    CPU, ?seconds=30\n\
      heap       live allocations; the first request switches sampling on, ?seconds= ?active=false\n\
-     goroutine  tasks by spawn site and state, ?debug=1 for text\n\
-     block      time spent waiting on queues since the start\n\
-     mutex      time spent waiting on locks since the start\n\
+     goroutine  tasks by spawn site and state, ?debug=1 for text; what hyper and tonic spawn is one sum\n\
+     block      time spent waiting on our queues since the start, by call site\n\
+     mutex      time spent waiting on our locks since the start, by call site\n\
      trace      activity of the runtime as JSON lines, ?seconds=1 ?interval_ms=100\n"
 }
 
@@ -141,7 +139,7 @@ async fn task_profile(
             writeln!(out, "{count} {} {name} {file}:{line} polls={polls}", state.as_str())
                 .expect("writing to a String");
         }
-        writeln!(out, "{others} started inside components and libraries").expect("writing to a String");
+        writeln!(out, "{others} started inside libraries (hyper, tonic)").expect("writing to a String");
         return Ok(out.into_response());
     }
     let mut builder = ProfileBuilder::new(&[("goroutine", "count")]);
@@ -151,7 +149,7 @@ async fn task_profile(
         builder.add(&[vec![frame(name, file, line)]], vec![count], &[("state", state.as_str())]);
     }
     if others > 0 {
-        builder.add(&[vec![frame("started inside components and libraries", "", 0)]], vec![others], &[]);
+        builder.add(&[vec![frame("started inside libraries (hyper, tonic)", "", 0)]], vec![others], &[]);
     }
     finish("goroutine", builder)
 }
@@ -168,7 +166,7 @@ fn wait_profile(name: &str, waits: &Waits, kind: WaitKind) -> Result<Response, P
     let mut builder = ProfileBuilder::new(&[("contentions", "count"), ("delay", "nanoseconds")]);
     builder.set_time(jiff::Timestamp::now(), Duration::ZERO);
     builder.set_period("contentions", "count", 1);
-    for site in waits.snapshot(kind).into_iter().filter(|site| site.count > 0) {
+    for site in waits.totals(kind) {
         let values = vec![
             i64::try_from(site.count).unwrap_or(i64::MAX),
             i64::try_from(site.waited.as_nanos()).unwrap_or(i64::MAX),

@@ -2,8 +2,8 @@
 //! reads it.
 //!
 //! `track` wraps a future and does not spawn it, so the owner (a `JoinSet` or `TaskTracker`) stays visible at the spawn
-//! site. Tasks that components start inside themselves are not wrapped; the profile shows them as one unnamed remainder,
-//! counted by the runtime.
+//! site. Libraries spawn, too (hyper one task a request of an HTTP/2 connection, tonic one a client's connection); the
+//! profile shows those as one remainder, counted by the runtime.
 
 use std::{
     collections::HashMap,
@@ -68,7 +68,16 @@ impl Tasks {
     /// Registers `future` under `name` and the caller's place in the code until it completes or is dropped.
     #[track_caller]
     pub fn track<F: Future>(&self, name: &'static str, future: F) -> Tracked<F> {
-        let site = Location::caller();
+        self.track_at(name, Location::caller(), future)
+    }
+
+    /// As [`Tasks::track`], for a place in the code that the caller knows.
+    pub fn track_at<F: Future>(
+        &self,
+        name: &'static str,
+        site: &'static Location<'static>,
+        future: F,
+    ) -> Tracked<F> {
         let task = Arc::new(Task { name, site, is_polled: AtomicBool::new(false), polls: AtomicU64::new(0) });
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.0.live.lock().insert(id, Arc::clone(&task));

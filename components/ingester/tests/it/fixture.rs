@@ -1,14 +1,16 @@
 //! An ingester over a temporary directory and a backend that tests can break.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{panic::Location, path::Path, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use prometheus::Registry;
 use prost::Message as _;
 use tempo_backend::{Backend, Blocklist, Fault, FaultyStore, MemoryStore, Store, When};
 use tempo_block::{BlockCache, BlockReader};
 use tempo_config::{Config, GoDuration, Limits, Overrides};
-use tempo_ingester::{Dependencies, Ingester};
-use tempo_model::{PushBatch, PushBatchBuilder, TenantId, TraceId, trace::Combiner};
+use tempo_ingester::{Dependencies, Ingester, TrackTasks};
+use tempo_model::{PushBatch, PushBatchBuilder, TenantId, TraceId, Waits, trace::Combiner};
 use tempo_proto::{
     common::{AnyValue, KeyValue, any_value::Value},
     resource::Resource,
@@ -49,6 +51,8 @@ pub(crate) struct Running {
     pub(crate) ingester: Ingester,
     pub(crate) backend: Backend,
     pub(crate) blocklist: Blocklist,
+    pub(crate) waits: Waits,
+    pub(crate) tasks: Arc<TaskNames>,
     pub(crate) stop_process: CancellationToken,
     overrides: watch::Sender<Arc<Overrides>>,
     stop: CancellationToken,
@@ -68,6 +72,22 @@ pub(crate) fn config() -> Config {
     config
 }
 
+/// Remembers the names of all tasks.
+#[derive(Debug, Default)]
+pub(crate) struct TaskNames(pub(crate) Mutex<Vec<&'static str>>);
+
+impl TrackTasks for TaskNames {
+    fn track(
+        &self,
+        name: &'static str,
+        _: &'static Location<'static>,
+        task: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'static, ()> {
+        self.0.lock().push(name);
+        task
+    }
+}
+
 impl Running {
     pub(crate) async fn start(dir: &Path, bucket: &Bucket, config: &Config) -> Running {
         let mut storage = config.storage.trace.clone();
@@ -80,6 +100,7 @@ impl Running {
         let (overrides, receiver) =
             watch::channel(Arc::new(Overrides::new(config.overrides.defaults.clone())));
         let stop_process = CancellationToken::new();
+        let (tasks, waits) = (Arc::new(TaskNames::default()), Waits::default());
         let dependencies = Dependencies {
             storage: &storage,
             backend: backend.clone(),
@@ -88,13 +109,15 @@ impl Running {
             overrides: receiver,
             registry: &registry,
             filesystem: Arc::new(LocalFilesystem),
+            waits: waits.clone(),
+            tasks: Arc::clone(&tasks) as Arc<dyn TrackTasks>,
             stop_process: stop_process.clone(),
         };
         let ingester = Ingester::open(&config.ingester, dependencies).await.unwrap();
         let stop = CancellationToken::new();
         let (runner, token) = (ingester.clone(), stop.clone());
         let run = tokio::spawn(async move { runner.run(token).await.unwrap() });
-        Running { ingester, backend, blocklist, stop_process, overrides, stop, run }
+        Running { ingester, backend, blocklist, waits, tasks, stop_process, overrides, stop, run }
     }
 
     pub(crate) fn set_limits(&self, change: impl FnOnce(&mut Limits)) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tempo_config::{ByteSize, GoDuration};
 use tempo_ingester::{DiscardReason, FlushError};
-use tempo_model::TenantId;
+use tempo_model::{TenantId, WaitKind};
 
 use crate::fixture::{Bucket, Running, batch, config, tenant, trace_id};
 
@@ -21,6 +21,22 @@ async fn a_trace_is_found_at_once_and_at_every_later_stage() {
     assert_eq!(bucket.metas().await.len(), 1);
     running.assert_has([1, 2], 3).await;
     assert!(running.find(trace_id(3)).await.is_none());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_are_told_what_is_waited_for_and_which_tasks_run() {
+    let (dir, bucket) = (tempfile::tempdir().unwrap(), Bucket::new());
+    let running = Running::start(dir.path(), &bucket, &config()).await;
+    running.ingester.push(&tenant(), batch([1], 0, 3)).await.unwrap();
+    running.ingester.flush(None, true).await.unwrap();
+
+    let waits = running.waits.totals(WaitKind::Queue);
+
+    let names: Vec<_> = waits.iter().map(|wait| wait.name).collect();
+    assert!(names.contains(&"ingester: sync of the WAL"), "{names:?}");
+    let tasks = running.tasks.0.lock().clone();
+    assert!(tasks.contains(&"ingester: head to block"), "{tasks:?}");
     running.stop().await;
 }
 

@@ -11,7 +11,7 @@ use tempo_backend::{
 };
 use tempo_block::BlockCache;
 use tempo_config::{ByteSize, Overrides, QuerierConfig, TraceStorageConfig};
-use tempo_model::{BlockId, TenantId, TraceId, trace::Trace};
+use tempo_model::{BlockId, TenantId, TraceId, Waits, trace::Trace};
 use tempo_proto::{
     frontend::{TraceByIdJob, TraceByIdMode},
     resource::Resource,
@@ -85,6 +85,7 @@ pub(crate) async fn setup_with_limit(recent: Recent, max_bytes_per_trace: u64) -
         cache: BlockCache::new(1 << 20),
         concurrent_blocks: 4,
         overrides: watch::channel(Arc::new(overrides)).1,
+        waits: Waits::default(),
         registry: &registry,
     };
     let querier = Querier::new(&QuerierConfig::default(), deps).unwrap();

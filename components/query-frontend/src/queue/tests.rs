@@ -8,7 +8,7 @@ fn tenant(name: &str) -> TenantId {
 }
 
 fn queue(permits: usize, max_waiting: usize) -> Queue {
-    Queue::new(permits, max_waiting, Metrics::register(&Registry::new()).unwrap())
+    Queue::new(permits, max_waiting, Metrics::register(&Registry::new()).unwrap(), Waits::default())
 }
 
 #[tokio::test]

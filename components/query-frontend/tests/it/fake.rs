@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use prometheus::{Encoder, Registry, TextEncoder};
 use tempo_backend::Blocklist;
 use tempo_config::{ByteSize, Overrides, QueryFrontendConfig};
-use tempo_model::{TenantId, Tenants, trace::Trace};
+use tempo_model::{TenantId, Tenants, Waits, trace::Trace};
 use tempo_proto::{
     frontend::{TraceByIdJob, TraceByIdMode},
     resource::Resource,
@@ -113,6 +113,7 @@ impl Setup {
             blocklist: Blocklist::new(),
             overrides: watch::channel(Arc::new(overrides)).1,
             multitenancy,
+            waits: Waits::default(),
             registry: &registry,
         };
         let router = QueryFrontend::new(&config, deps).unwrap().http_routes();

@@ -14,15 +14,11 @@ use tempo_model::{PushBatch, TenantId};
 use tracing::error;
 
 use super::{Module, Shared, Stage};
-use crate::{
-    server::{http::ListenerOptions, tls::TlsStore},
-    waits::{WaitKind, WaitSite},
-};
+use crate::server::{http::ListenerOptions, tls::TlsStore};
 
 pub(super) fn assemble(shared: &Shared, ingester: Ingester) -> anyhow::Result<Module> {
-    let waiting = shared.waits.site(WaitKind::Queue, "push: acknowledgement of the ingester");
     let dependencies = Dependencies {
-        ingesters: Arc::new(LocalIngester { ingester, waiting }),
+        ingesters: Arc::new(LocalIngester(ingester)),
         overrides: shared.overrides.clone(),
         registry: &shared.registry,
         multitenancy: shared.config.multitenancy_enabled,
@@ -85,10 +81,7 @@ fn receiver_tls(
 }
 
 /// The ingester in this process, as the distributor sees it.
-struct LocalIngester {
-    ingester: Ingester,
-    waiting: WaitSite,
-}
+struct LocalIngester(Ingester);
 
 /// What a client is told when the ingester does not say when to come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -96,7 +89,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[async_trait]
 impl IngesterPush for LocalIngester {
     async fn push(&self, tenant: &TenantId, batch: PushBatch) -> Result<PushResponse, IngesterPushError> {
-        let outcome = self.waiting.time(self.ingester.push(tenant, batch)).await.map_err(push_error)?;
+        let outcome = self.0.push(tenant, batch).await.map_err(push_error)?;
         let discarded = |discarded: tempo_ingester::Discarded| Discarded {
             trace_id: discarded.trace_id,
             reason: match discarded.reason {

@@ -1,13 +1,14 @@
 //! The ingester: `/flush` and `/shutdown`, and its loop, which ends with the WAL synced and closed.
 
-use std::sync::Arc;
+use std::{panic::Location, sync::Arc};
 
 use anyhow::Context as _;
-use tempo_ingester::{Dependencies, Ingester};
+use futures::future::BoxFuture;
+use tempo_ingester::{Dependencies, Ingester, TrackTasks};
 use tempo_wal::LocalFilesystem;
 
 use super::{Module, Shared, Stage};
-use crate::server::status::Endpoint;
+use crate::{server::status::Endpoint, tasks::Tasks};
 
 pub(super) async fn assemble(shared: &Shared) -> anyhow::Result<(Ingester, Module)> {
     let dependencies = Dependencies {
@@ -18,6 +19,8 @@ pub(super) async fn assemble(shared: &Shared) -> anyhow::Result<(Ingester, Modul
         overrides: shared.overrides.clone(),
         registry: &shared.registry,
         filesystem: Arc::new(LocalFilesystem),
+        waits: shared.waits.clone(),
+        tasks: Arc::new(shared.tasks.clone()),
         stop_process: shared.stop_process.clone(),
     };
     let ingester =
@@ -34,4 +37,15 @@ pub(super) async fn assemble(shared: &Shared) -> anyhow::Result<(Ingester, Modul
         Box::new(move |stop| Box::pin(async move { running.run(stop).await.context("run the ingester") })),
     ));
     Ok((ingester, module))
+}
+
+impl TrackTasks for Tasks {
+    fn track(
+        &self,
+        name: &'static str,
+        site: &'static Location<'static>,
+        task: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(self.track_at(name, site, task))
+    }
 }

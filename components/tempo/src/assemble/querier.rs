@@ -22,6 +22,7 @@ pub(super) fn assemble(shared: &Shared, ingester: Ingester) -> anyhow::Result<(Q
         cache: shared.cache.clone(),
         concurrent_blocks: CONCURRENT_BLOCKS,
         overrides: shared.overrides.clone(),
+        waits: shared.waits.clone(),
         registry: &shared.registry,
     };
     let querier =

@@ -10,19 +10,16 @@ use tempo_querier::Querier;
 use tempo_query_frontend::{Dependencies, JobError, Queriers, QueryFrontend};
 
 use super::{Module, Shared};
-use crate::{
-    server::status::Endpoint,
-    waits::{WaitKind, WaitSite},
-};
+use crate::server::status::Endpoint;
 
 pub(super) fn assemble(shared: &Shared, querier: Querier) -> anyhow::Result<Module> {
-    let waiting = shared.waits.site(WaitKind::Queue, "trace by id: answer of the querier");
     let dependencies = Dependencies {
-        queriers: Arc::new(LocalQuerier { querier, waiting }),
+        queriers: Arc::new(LocalQuerier(querier)),
         concurrent_jobs: shared.config.querier.max_concurrent_queries,
         blocklist: shared.blocklist.clone(),
         overrides: shared.overrides.clone(),
         multitenancy: shared.config.multitenancy_enabled,
+        waits: shared.waits.clone(),
         registry: &shared.registry,
     };
     let frontend = QueryFrontend::new(&shared.config.query_frontend, dependencies)
@@ -39,15 +36,12 @@ pub(super) fn assemble(shared: &Shared, querier: Querier) -> anyhow::Result<Modu
 }
 
 /// The querier in this process, as the query-frontend sees it.
-struct LocalQuerier {
-    querier: Querier,
-    waiting: WaitSite,
-}
+struct LocalQuerier(Querier);
 
 #[async_trait]
 impl Queriers for LocalQuerier {
     async fn trace_by_id(&self, job: TraceByIdJob) -> Result<TraceByIdResponse, JobError> {
-        let answer = self.waiting.time(self.querier.trace_by_id(job)).await;
+        let answer = self.0.trace_by_id(job).await;
         answer.map_err(|error| match error {
             tempo_querier::JobError::DeadlineExceeded => JobError::DeadlineExceeded,
             error if error.is_retryable() => JobError::Failed(DisplayErrorChain::new(&error).to_string()),

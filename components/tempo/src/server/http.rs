@@ -12,10 +12,12 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
+use tempo_model::{WaitKind, Waits};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::Instant,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,10 +25,7 @@ use tower::{ServiceExt as _, service_fn};
 use tracing::{debug, warn};
 
 use super::{metrics::Metrics, tls::TlsStore};
-use crate::{
-    tasks::Tasks,
-    waits::{WaitKind, WaitSite, Waits},
-};
+use crate::tasks::Tasks;
 
 /// Connections at once where the configuration sets no limit.
 const DEFAULT_MOST_CONNECTIONS: usize = 10_000;
@@ -165,7 +164,6 @@ struct Server {
     router: Router,
     context: ServeContext,
     slots: Arc<Semaphore>,
-    waiting: WaitSite,
 }
 
 impl Server {
@@ -175,14 +173,12 @@ impl Server {
             most => most.min(Semaphore::MAX_PERMITS),
         };
         context.metrics.connection_limit(options.name, most);
-        let waiting = context.waits.site(WaitKind::Queue, "connection limit");
         Server {
             builder: connection_builder(options),
             options: options.clone(),
             router,
             context,
             slots: Arc::new(Semaphore::new(most)),
-            waiting,
         }
     }
 
@@ -193,11 +189,13 @@ impl Server {
         stop: &CancellationToken,
     ) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
         loop {
-            let slot = self.waiting.time(Arc::clone(&self.slots).acquire_owned());
+            let asked = Instant::now();
+            let slot = Arc::clone(&self.slots).acquire_owned();
             let slot = tokio::select! {
                 () = stop.cancelled() => return None,
                 slot = slot => slot.expect("the semaphore is never closed"),
             };
+            self.context.waits.observe(WaitKind::Queue, "server: place of a connection", asked.elapsed());
             let accepted = tokio::select! {
                 () = stop.cancelled() => return None,
                 accepted = socket.accept() => accepted,

@@ -143,6 +143,24 @@ async fn profiles_are_gzip_and_tasks_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_block_profile_names_what_pushes_and_blocks_waited_for() {
+    let running = Sandbox::new().start().await;
+    for number in 1..5 {
+        running.push([number; 16], &["a span"]).await;
+    }
+
+    let answer = running.get("/debug/pprof/block").await;
+
+    let mut profile = Vec::new();
+    flate2::read::GzDecoder::new(&answer.body[..]).read_to_end(&mut profile).unwrap();
+    let strings = String::from_utf8_lossy(&profile);
+    for text in ["contentions", "ingester: sync of the WAL", "components/ingester/src/push.rs"] {
+        assert!(strings.contains(text), "{text}: {strings:?}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_stopping_the_process_is_not_ready_and_takes_no_queries() {
     let mut sandbox = Sandbox::new();
     sandbox.config.shutdown_delay = std::time::Duration::from_millis(300).into();

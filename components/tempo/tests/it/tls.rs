@@ -20,9 +20,9 @@ use tempo::{
         tls::{self, TlsStore},
     },
     tasks::Tasks,
-    waits::Waits,
 };
 use tempo_config::{ClientAuthType, ReceiverTlsConfig, TlsMinVersion, TlsServerConfig};
+use tempo_model::Waits;
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
