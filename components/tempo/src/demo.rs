@@ -32,12 +32,21 @@ const MOST_PRINTED: usize = 5;
 
 pub async fn run(flags: DemoFlags) -> Exit {
     let outcome = send_and_find(&flags).await;
-    let text = match &outcome {
-        Ok(text) => text.clone(),
-        Err(error) => format!("demo failed: {error:#}\nIs a server running? Start one with `tempo`.\n"),
-    };
-    std::io::stdout().write_all(text.as_bytes()).ok();
-    if outcome.is_ok() { Exit::Clean } else { Exit::Failed }
+    match outcome {
+        Ok(text) => {
+            std::io::stdout().write_all(text.as_bytes()).ok();
+            Exit::Clean
+        }
+        Err(error) => {
+            let DemoFlags { endpoint, query_url, .. } = &flags;
+            let hint = format!(
+                "Is a server running? `tempo` alone starts one; the demo sends to {endpoint} and asks {query_url},\n\
+                 -endpoint and -query-url name others."
+            );
+            writeln!(std::io::stderr(), "demo failed: {error:#}\n{hint}").ok();
+            Exit::Failed
+        }
+    }
 }
 
 async fn send_and_find(flags: &DemoFlags) -> anyhow::Result<String> {

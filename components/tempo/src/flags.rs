@@ -47,7 +47,7 @@ pub const SERVER: &[Flag] = &[
     text(
         "target",
         "name",
-        "Which parts to run: all, distributor, ingester, querier, query-frontend, ... (default all)",
+        "Which parts to run. So far only everything in one process: all or scalable-single-binary (default all)",
     ),
     boolean("version", "Print the version and exit."),
     text(
@@ -176,6 +176,10 @@ impl Parsed {
         self.read(name, |value| value.parse().map_err(|e: N::Err| e.to_string()))
     }
 
+    fn port(&self, name: &'static str) -> Result<Option<u16>, FlagError> {
+        self.read(name, |value| value.parse().map_err(|_| "a port is a number from 0 to 65535".to_owned()))
+    }
+
     fn owned(&self, name: &'static str) -> Option<String> {
         self.get(name).map(str::to_owned)
     }
@@ -266,6 +270,9 @@ pub struct DemoFlags {
 
 const USAGE: &str = "tempo [flags]         run the server\ntempo demo [flags]    send a small shop's traces to a running server and read them back";
 
+const DEMO_USAGE: &str =
+    "tempo demo [flags]    send a small shop's traces to a running server and read them back";
+
 /// Decides what to do from the arguments (without the program's name).
 pub fn command(arguments: Vec<String>) -> Result<Command, FlagError> {
     let parsed = parse(SERVER, arguments)?;
@@ -308,9 +315,9 @@ fn server_flags(parsed: &Parsed) -> Result<ServerFlags, FlagError> {
         multitenancy: parsed.boolean("multitenancy.enabled")?.or(deprecated),
         http_api_prefix: parsed.owned("http-api-prefix"),
         http_listen_address: parsed.owned("server.http-listen-address"),
-        http_listen_port: parsed.parsed("server.http-listen-port")?,
+        http_listen_port: parsed.port("server.http-listen-port")?,
         grpc_listen_address: parsed.owned("server.grpc-listen-address"),
-        grpc_listen_port: parsed.parsed("server.grpc-listen-port")?,
+        grpc_listen_port: parsed.port("server.grpc-listen-port")?,
         local_path: parsed.owned("storage.trace.local.path"),
         wal_path: parsed.owned("storage.trace.wal.path"),
         shutdown_delay: parsed.parsed::<GoDuration>("shutdown-delay")?.map(GoDuration::get),
@@ -321,7 +328,7 @@ fn server_flags(parsed: &Parsed) -> Result<ServerFlags, FlagError> {
 fn demo_command(arguments: Vec<String>) -> Result<Command, FlagError> {
     let parsed = parse(DEMO, arguments)?;
     if parsed.help {
-        return Ok(Command::Help(help("tempo demo [flags]", DEMO)));
+        return Ok(Command::Help(help(DEMO_USAGE, DEMO)));
     }
     if let Some(argument) = parsed.rest.first() {
         return Err(FlagError::Unexpected { argument: argument.clone() });
@@ -329,8 +336,10 @@ fn demo_command(arguments: Vec<String>) -> Result<Command, FlagError> {
     Ok(Command::Demo(DemoFlags {
         endpoint: parsed.owned("endpoint").unwrap_or_else(|| "http://localhost:4317".to_owned()),
         query_url: parsed.owned("query-url").unwrap_or_else(|| "http://localhost:3200".to_owned()),
-        traces: parsed.parsed("traces")?.unwrap_or(10),
+        traces: parsed
+            .read("traces", |value| value.parse().map_err(|_| "not a number".to_owned()))?
+            .unwrap_or(10),
         tenant: parsed.owned("tenant"),
-        seed: parsed.parsed("seed")?,
+        seed: parsed.read("seed", |value| value.parse().map_err(|_| "not a number".to_owned()))?,
     }))
 }

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, fmt, io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
-use tempo_config::{Config, Finding, GoDuration, Lines, ParseOptions, Parsed, ValidConfig};
+use tempo_config::{
+    BackendKind, Config, Finding, GoDuration, Lines, ParseOptions, Parsed, TraceStorageConfig, ValidConfig,
+};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{error, field::display, info, warn};
 
 use crate::{
     app::{Addresses, App, Outcome},
@@ -33,11 +35,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Everything `main` does. `arguments` are without the program's name.
-pub fn main(arguments: Vec<String>, env: &BTreeMap<String, String>) -> ExitCode {
+/// Everything `main` does. `program` is how it was called, `arguments` follow that.
+pub fn main(program: &str, arguments: Vec<String>, env: &BTreeMap<String, String>) -> ExitCode {
     let command = match flags::command(arguments) {
         Ok(command) => command,
-        Err(error) => return usage(&format!("{error}\nRun `tempo -h` for all flags.")),
+        Err(error) => return usage(&format!("{error}\nRun `tempo -h` or `tempo demo -h` for all flags.")),
     };
     match command {
         Command::Help(text) => print(&text),
@@ -57,8 +59,7 @@ pub fn main(arguments: Vec<String>, env: &BTreeMap<String, String>) -> ExitCode 
                 }
                 return print("configuration is valid\n");
             }
-            let env = env.clone();
-            on_runtime(async move { Box::pin(serve(&flags, loaded, &env)).await })
+            on_runtime(async { Box::pin(serve(program, &flags, loaded, env)).await })
         }
     }
 }
@@ -175,7 +176,7 @@ fn apply_flags(config: &mut Config, flags: &ServerFlags) -> Result<(), LoadError
     Ok(())
 }
 
-async fn serve(flags: &ServerFlags, loaded: Loaded, env: &BTreeMap<String, String>) -> Exit {
+async fn serve(program: &str, flags: &ServerFlags, loaded: Loaded, env: &BTreeMap<String, String>) -> Exit {
     let Loaded { config, warnings } = loaded;
     let telemetry = match Telemetry::install(config.server.log_level, config.server.log_format, env) {
         Ok(telemetry) => telemetry,
@@ -188,7 +189,8 @@ async fn serve(flags: &ServerFlags, loaded: Loaded, env: &BTreeMap<String, Strin
         warn!(%warning, "configuration");
     }
     info!(version = VERSION.version, revision = VERSION.revision, target = %config.target, "starting tempo");
-    let exit = match start_and_run(flags, config).await {
+    let greeter = flags.config_file.is_none().then_some(program);
+    let exit = match start_and_run(greeter, config).await {
         Ok(Outcome::Clean) => Exit::Clean,
         Ok(Outcome::Failed(_)) => Exit::Failed,
         Ok(Outcome::Unfinished(_)) => Exit::Unfinished,
@@ -201,9 +203,10 @@ async fn serve(flags: &ServerFlags, loaded: Loaded, env: &BTreeMap<String, Strin
     exit
 }
 
-async fn start_and_run(flags: &ServerFlags, config: ValidConfig) -> anyhow::Result<Outcome> {
+/// `greeter` is the program's name if somebody is to be told what runs now.
+async fn start_and_run(greeter: Option<&str>, config: ValidConfig) -> anyhow::Result<Outcome> {
     let mut signals = Signals::listen().context("listen for signals")?;
-    let data = config.storage.trace.wal.path.clone();
+    let storage = config.storage.trace.clone();
     let app = tokio::select! {
         app = App::start(config) => app?,
         name = signals.next() => {
@@ -212,9 +215,11 @@ async fn start_and_run(flags: &ServerFlags, config: ValidConfig) -> anyhow::Resu
         }
     };
     let addresses = app.addresses();
-    info!(http = %addresses.http, grpc = %addresses.grpc, otlp_grpc = ?addresses.otlp_grpc, otlp_http = ?addresses.otlp_http, "tempo is ready");
-    if flags.config_file.is_none() {
-        print(&welcome(addresses, &data));
+    let Addresses { http, grpc, internal: _, otlp_grpc, otlp_http } = addresses;
+    let (otlp_grpc, otlp_http) = (otlp_grpc.map(display), otlp_http.map(display));
+    info!(%http, %grpc, otlp_grpc, otlp_http, "tempo is ready");
+    if let Some(program) = greeter {
+        print(&welcome(program, addresses, &storage));
     }
     let (stop, stopping) = tokio::sync::oneshot::channel();
     let mut running = std::pin::pin!(app.run(async { stopping.await.unwrap_or_default() }));
@@ -255,18 +260,28 @@ impl Signals {
     }
 }
 
-/// Where to send and where to ask, for somebody who started `tempo` with nothing.
-fn welcome(addresses: Addresses, data: &str) -> String {
+/// Where to send and where to ask, for somebody who started `tempo` without a configuration file.
+fn welcome(program: &str, addresses: Addresses, storage: &TraceStorageConfig) -> String {
     let Addresses { http, otlp_grpc, otlp_http, grpc: _, internal: _ } = addresses;
-    let mut text = format!("\ntempo-rs {} is ready\n", VERSION.version);
+    let mut rows = Vec::new();
     if let Some(address) = otlp_grpc {
-        text.push_str(&format!("  send   OTLP over gRPC   http://{address}\n"));
+        rows.push(("send spans", format!("OTLP over gRPC  http://{address}")));
     }
     if let Some(address) = otlp_http {
-        text.push_str(&format!("         OTLP over HTTP   http://{address}/v1/traces\n"));
+        rows.push(("send spans", format!("OTLP over HTTP  http://{address}/v1/traces")));
     }
-    text.push_str(&format!("  ask    curl http://{http}/api/traces/<trace id>\n"));
-    text.push_str("  try    tempo demo\n");
-    text.push_str(&format!("  data   {data} (no configuration file; see tempo -h)\n\n"));
+    rows.push(("read a trace", format!("curl http://{http}/api/traces/<trace id>")));
+    rows.push(("in Grafana", format!("data source Tempo, URL http://{http}")));
+    rows.push(("try it", format!("{program} demo   (in another terminal)")));
+    rows.push(("recent spans", format!("in {}", storage.wal.path)));
+    if storage.backend == BackendKind::Local {
+        rows.push(("blocks", format!("in {}", storage.local.path)));
+    }
+    rows.push(("stop", "Ctrl-C".to_owned()));
+    let mut text = format!("\ntempo-rs {} is ready:\n\n", VERSION.version);
+    for (what, how) in rows {
+        text.push_str(&format!("  {what:<14}{how}\n"));
+    }
+    text.push_str(&format!("\nFor a configuration file and all flags see: {program} -h\n\n"));
     text
 }

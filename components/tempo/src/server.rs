@@ -234,3 +234,37 @@ fn own_endpoints(prefix: &str) -> Vec<Endpoint> {
 fn nest(prefix: &str, routes: Router) -> Router {
     if prefix.is_empty() { routes } else { Router::new().nest(prefix, routes) }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::Body,
+        http::{Request, StatusCode},
+        routing::get,
+    };
+
+    use super::*;
+    use crate::services::ServiceState;
+
+    #[tokio::test]
+    async fn until_everything_is_there_probes_answer_and_all_else_has_to_wait() {
+        let services = Services::default();
+        services.set("components", ServiceState::Starting);
+        let late = LateRoutes::starting(&services, &Registry::new());
+        let router = late.router();
+        let status = async |path| {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            router.clone().oneshot(request).await.unwrap().status()
+        };
+
+        let early = [status("/ready").await, status("/metrics").await, status("/api/echo").await];
+        services.set("components", ServiceState::Running);
+        let probes = admin::probe_routes(services, Registry::new());
+        late.replace(probes.route("/api/echo", get(async || "echo\n")));
+        let at_last = [status("/ready").await, status("/api/echo").await];
+
+        let (unavailable, ok) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK);
+        assert_eq!(early, [unavailable, ok, unavailable]);
+        assert_eq!(at_last, [ok, ok]);
+    }
+}

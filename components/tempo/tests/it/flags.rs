@@ -75,7 +75,10 @@ fn an_unknown_flag_names_the_nearest_one() {
 #[test]
 fn wrong_values_are_refused_with_the_flags_name() {
     for (line, expected) in [
-        ("-server.http-listen-port=99999", "invalid value \"99999\" for flag -server.http-listen-port: "),
+        (
+            "-server.http-listen-port=99999",
+            "invalid value \"99999\" for flag -server.http-listen-port: a port is ",
+        ),
         ("-config.verify=maybe", "invalid value \"maybe\" for flag -config.verify: not a boolean"),
         ("-log.level=loud", "invalid value \"loud\" for flag -log.level: "),
         ("-config.file", "flag needs a value: -config.file"),
