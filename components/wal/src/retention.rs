@@ -100,6 +100,12 @@ impl Retention {
         segment.blocks.iter().min_by_key(|(_, offset)| **offset).map(|(block, _)| *block)
     }
 
+    /// All blocks that pin the oldest segment of which anything is needed.
+    pub(crate) fn oldest_blocks(&self) -> Vec<BlockId> {
+        let segment = self.segments.iter().find(|segment| !segment.blocks.is_empty());
+        segment.map(|segment| segment.blocks.keys().copied().collect()).unwrap_or_default()
+    }
+
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }

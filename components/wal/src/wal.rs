@@ -171,6 +171,11 @@ impl Wal {
         self.inner.retention.lock().oldest_block()
     }
 
+    /// All blocks that must be released before the oldest segment can go, in no order.
+    pub fn oldest_blocks(&self) -> Vec<BlockId> {
+        self.inner.retention.lock().oldest_blocks()
+    }
+
     /// Refuses new work, finishes what is queued and frees the directory.
     pub async fn close(self) {
         self.inner.queue.close();
