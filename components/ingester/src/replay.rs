@@ -51,6 +51,15 @@ impl Pieces {
     }
 }
 
+/// Whether a block outlives the WAL's records of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    Yes,
+    No,
+    /// The backend did not answer. The block may be there and in use, so its id is not used again.
+    Unknown,
+}
+
 /// What a start found.
 #[derive(Debug, Default)]
 struct Replayed {
@@ -65,6 +74,7 @@ impl Shared {
         let started = Instant::now();
         let mut durable = self.adopt_local_blocks().await?;
         let mut heads: BTreeMap<(TenantId, BlockId), Arc<Head>> = BTreeMap::new();
+        let mut total_bytes = 0;
         let mut split: HashSet<BlockId> = HashSet::new();
         let mut replayed = Replayed::default();
         loop {
@@ -79,7 +89,7 @@ impl Shared {
                     continue;
                 }
             };
-            if self.is_durable(&mut durable, &record).await {
+            if self.is_durable(&mut durable, &record).await == Durable::Yes {
                 replayed.skipped += 1;
                 continue;
             }
@@ -87,18 +97,28 @@ impl Shared {
             let head = heads
                 .entry(key)
                 .or_insert_with(|| Arc::new(Head::new(record.block, vec![record.block], started)));
+            let before = head.memory_bytes();
             self.replay_record(head, record);
+            total_bytes += head.memory_bytes().saturating_sub(before);
             replayed.records += 1;
-            while total_bytes(&heads) > self.settings.replay_memory_bytes {
+            while total_bytes > self.settings.replay_memory_bytes {
                 let Some(key) = largest(&heads) else { break };
                 if let Some(head) = heads.remove(&key) {
+                    total_bytes = total_bytes.saturating_sub(head.memory_bytes());
                     split.insert(key.1);
                     self.write_piece(&key.0, &head).await?;
                 }
             }
         }
         for ((tenant, block), head) in heads {
-            let head = if split.contains(&block) { self.as_piece(block, &head) } else { head };
+            if head.is_empty() {
+                // Not one record could be read: the WAL keeps them for a human.
+                warn!(%tenant, %block, "could not make a head of what the WAL has for a block");
+                self.metrics.block_quarantined();
+                continue;
+            }
+            let is_unknown = durable.get(&block).is_some_and(|durable| *durable == Durable::Unknown);
+            let head = if is_unknown || split.contains(&block) { self.as_piece(block, &head) } else { head };
             self.instance(&tenant).add_replayed(head);
         }
         self.release_durable(durable).await;
@@ -127,7 +147,7 @@ impl Shared {
     }
 
     /// Whether a record's block exists already; asks the backend once per block.
-    async fn is_durable(&self, durable: &mut HashMap<BlockId, bool>, record: &Record) -> bool {
+    async fn is_durable(&self, durable: &mut HashMap<BlockId, Durable>, record: &Record) -> Durable {
         if let Some(known) = durable.get(&record.block) {
             return *known;
         }
@@ -136,8 +156,8 @@ impl Shared {
         exists
     }
 
-    async fn release_durable(&self, durable: HashMap<BlockId, bool>) {
-        let in_backend = durable.into_iter().filter(|(_, exists)| *exists);
+    async fn release_durable(&self, durable: HashMap<BlockId, Durable>) {
+        let in_backend = durable.into_iter().filter(|(_, durable)| *durable == Durable::Yes);
         for (block, _) in in_backend {
             let is_local = self
                 .all_instances()
@@ -171,14 +191,14 @@ impl Shared {
     }
 
     /// Looks through `<wal>/blocks`: complete blocks are kept to be flushed, the rest is removed.
-    async fn adopt_local_blocks(&self) -> Result<HashMap<BlockId, bool>, OpenError> {
+    async fn adopt_local_blocks(&self) -> Result<HashMap<BlockId, Durable>, OpenError> {
         let root = self.local_blocks_dir().to_owned();
         let found = tokio::task::block_in_place(|| scan_local_blocks(&root))
             .map_err(|error| OpenError::LocalBlocks(root.clone(), error))?;
         let mut durable = HashMap::new();
         for (tenant, meta) in found {
-            durable.insert(meta.block_id, true);
-            if self.exists_in_backend(&tenant, meta.block_id).await {
+            durable.insert(meta.block_id, Durable::Yes);
+            if self.exists_in_backend(&tenant, meta.block_id).await == Durable::Yes {
                 let dir = self.local_block_dir(&tenant, meta.block_id);
                 fs::remove_dir_all(&dir).map_err(|error| OpenError::LocalBlocks(dir, error))?;
                 continue;
@@ -189,17 +209,17 @@ impl Shared {
         Ok(durable)
     }
 
-    async fn exists_in_backend(&self, tenant: &TenantId, block: BlockId) -> bool {
-        self.backend.has_block(tenant, block).await.unwrap_or_else(|error| {
-            // Better a duplicate, which queries remove, than a process that does not start.
-            warn!(%block, error = %DisplayErrorChain::new(&error), "could not ask the backend for a block");
-            false
-        })
+    async fn exists_in_backend(&self, tenant: &TenantId, block: BlockId) -> Durable {
+        match self.backend.has_block(tenant, block).await {
+            Ok(true) => Durable::Yes,
+            Ok(false) => Durable::No,
+            Err(error) => {
+                // Better a duplicate, which queries remove, than a process that does not start.
+                warn!(%block, error = %DisplayErrorChain::new(&error), "could not ask the backend for a block");
+                Durable::Unknown
+            }
+        }
     }
-}
-
-fn total_bytes(heads: &BTreeMap<(TenantId, BlockId), Arc<Head>>) -> usize {
-    heads.values().map(|head| head.memory_bytes()).sum()
 }
 
 fn largest(heads: &BTreeMap<(TenantId, BlockId), Arc<Head>>) -> Option<(TenantId, BlockId)> {
@@ -215,7 +235,8 @@ fn scan_local_blocks(root: &Path) -> io::Result<Vec<(TenantId, BlockMeta)>> {
         for block_dir in read_dir_or_nothing(&tenant_dir.path())? {
             match read_complete_block(&block_dir.path()) {
                 Some(meta) => found.push((tenant.clone(), meta)),
-                None => fs::remove_dir_all(block_dir.path())?,
+                None if block_dir.file_type()?.is_dir() => fs::remove_dir_all(block_dir.path())?,
+                None => {}
             }
         }
     }
@@ -236,7 +257,10 @@ fn read_complete_block(dir: &Path) -> Option<BlockMeta> {
 fn read_dir_or_nothing(dir: &Path) -> io::Result<Vec<fs::DirEntry>> {
     match fs::read_dir(dir) {
         Ok(entries) => entries.collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        // A file that somebody else put there is no reason not to start.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
         Err(error) => Err(error),
     }
 }
