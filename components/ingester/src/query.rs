@@ -35,7 +35,12 @@ impl Ingester {
             let error = |source| FindError { block: block.meta.block_id, source };
             let (backend, cache) = (self.shared.local.clone(), self.shared.cache.clone());
             let reader = BlockReader::open(backend, Arc::clone(&block.meta), cache).map_err(error)?;
-            add(reader.find_trace(id).await.map_err(error)?.trace);
+            match reader.find_trace(id).await {
+                Ok(found) => add(found.trace),
+                // Flushed meanwhile, and the local copy is gone: whoever asked finds it in the blocklist next.
+                Err(_) if block.is_listed.load(Ordering::Acquire) => None,
+                Err(source) => return Err(error(source)),
+            };
         }
         Ok(combiner.finish())
     }
