@@ -6,7 +6,8 @@
 //! ever, with back-off. A head that cannot be encoded is quarantined: reported, its WAL records kept, never deleted.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
+    path::Path,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -30,6 +31,9 @@ use crate::{
 
 /// Tries to make a block of a head that fails for a reason that may pass (a full disk) before it is reported again.
 const COMPLETE_RETRY: Duration = Duration::from_secs(5);
+
+/// How long an upload may go on after the stop.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// What `/flush` did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,12 +96,23 @@ impl Ingester {
     pub async fn run(&self, stop: CancellationToken) -> Result<(), RunError> {
         let shared = &self.shared;
         let mut tasks = JoinSet::new();
+        let mut checks = JoinSet::new();
         let mut tick = tokio::time::interval(shared.settings.check_period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = tick.tick() => shared.check().await,
+                // On its own, since it waits for its turn among pushes, and they wait for what this loop drives.
+                _ = tick.tick(), if checks.is_empty() => {
+                    let checked = Arc::clone(shared);
+                    checks.spawn(async move { checked.check().await });
+                    continue;
+                }
+                Some(ended) = checks.join_next() => {
+                    if let Err(error) = ended {
+                        return Err(RunError::TaskPanicked(error));
+                    }
+                }
                 () = shared.wake.notified() => {}
                 () = shared.shutdown_asked.notified() => {
                     tasks.spawn(shared.track("ingester: shutdown", drain_and_stop(self.clone())));
@@ -106,6 +121,8 @@ impl Ingester {
                     if let Err(error) = ended {
                         return Err(RunError::TaskPanicked(error));
                     }
+                    shared.metrics.queue_length(tasks.len());
+                    continue;
                 }
             }
             for instance in shared.all_instances() {
@@ -130,6 +147,8 @@ impl Ingester {
         }
         shared.is_read_only.store(true, Ordering::Release);
         shared.stopped.cancel();
+        // Whatever it leaves undone is done at the next start.
+        checks.shutdown().await;
         while tasks.join_next().await.is_some() {}
         shared.wal.clone().close().await;
         Ok(())
@@ -193,34 +212,39 @@ impl Shared {
     /// copies of flushed blocks go, idle tenants are forgotten.
     async fn check(&self) {
         let now = Instant::now();
-        let mut memory = HashMap::new();
-        let mut sealed = 0;
+        let mut heads = Vec::new();
+        let (mut total, mut sealed, mut sealed_bytes) = (0, 0, 0);
         for instance in self.all_instances() {
             let mut append = self.order(&instance).await;
             let last_cut = append.last_cut;
             append.live.expire(now, self.settings.trace_idle, self.settings.trace_live, last_cut);
             self.metrics.live(&instance.tenant, append.live.live_count(), append.live.live_bytes());
             let size = instance.head_size(&append, now);
-            if let Some(reason) = self.settings.cut.decide(size) {
-                self.seal(&instance, &mut append, None, reason);
+            match self.settings.cut.decide(size) {
+                // Without a free place it stays full: that is what turns pushes away.
+                Some(reason @ CutReason::Full) => {
+                    if let Ok(slot) = Arc::clone(&self.sealed_slots).try_acquire_owned() {
+                        self.seal(&instance, &mut append, Some(slot), reason);
+                    }
+                }
+                Some(reason) => self.seal(&instance, &mut append, None, reason),
+                None => {}
             }
             drop(append);
-            self.drop_flushed_blocks(&instance, now);
+            self.drop_flushed_blocks(&instance, now).await;
             let snapshot = instance.snapshot();
+            let active_bytes = snapshot.heads.first().map_or(0, |head| head.memory_bytes());
+            let all_bytes: usize = snapshot.heads.iter().map(|head| head.memory_bytes()).sum();
+            total += all_bytes;
             sealed += snapshot.heads.len() - 1;
-            memory.insert(
-                instance.tenant.clone(),
-                snapshot.heads.iter().map(|h| h.memory_bytes()).collect::<Vec<_>>(),
-            );
+            sealed_bytes += all_bytes.saturating_sub(active_bytes);
+            heads.push((active_bytes, instance.tenant.clone()));
         }
-        let total = memory.values().flatten().sum();
+        self.head_memory.store(total, Ordering::Relaxed);
         self.metrics.heads(total, sealed);
-        if total > self.settings.max_memory_bytes {
-            let largest = memory.iter().max_by_key(|(_, heads)| heads.first().copied().unwrap_or_default());
-            if let Some((tenant, _)) = largest {
-                self.seal_tenant(tenant, CutReason::MemoryShort).await;
-            }
-        }
+        // Sealed heads are on their way out of memory already.
+        let excess_bytes = total.saturating_sub(self.settings.max_memory_bytes).saturating_sub(sealed_bytes);
+        self.relieve_memory(heads, excess_bytes).await;
         if self.wal.disk_bytes() > self.settings.wal_max_bytes {
             self.relieve_wal().await;
         }
@@ -235,24 +259,41 @@ impl Shared {
         }
     }
 
-    /// Cuts the head that keeps the oldest segment from being deleted.
+    /// Cuts the largest heads, as many as it takes to free this much.
+    async fn relieve_memory(&self, mut heads: Vec<(usize, TenantId)>, mut excess_bytes: usize) {
+        heads.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (bytes, tenant) in heads {
+            if excess_bytes == 0 {
+                break;
+            }
+            self.seal_tenant(&tenant, CutReason::MemoryShort).await;
+            excess_bytes = excess_bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// Cuts the heads that keep the oldest segment from being deleted.
     async fn relieve_wal(&self) {
-        let Some(oldest) = self.wal.oldest_block() else { return };
-        let holder = self.all_instances().into_iter().find(|instance| instance.active().block == oldest);
-        if let Some(instance) = holder {
-            self.seal_tenant(&instance.tenant, CutReason::WalFull).await;
+        let oldest: HashSet<BlockId> = self.wal.oldest_blocks().into_iter().collect();
+        for instance in self.all_instances() {
+            if oldest.contains(&instance.active().block) {
+                self.seal_tenant(&instance.tenant, CutReason::WalFull).await;
+            }
         }
     }
 
     /// Removes local copies of blocks that were flushed long enough ago.
-    fn drop_flushed_blocks(&self, instance: &Instance, now: Instant) {
+    async fn drop_flushed_blocks(&self, instance: &Instance, now: Instant) {
         for block in instance.snapshot().blocks {
             let age = block.flushed_at.read().map(|at| now.duration_since(at));
             if age.is_some_and(|age| age >= self.settings.keep_local) {
                 instance.remove_block(block.meta.block_id);
                 let dir = self.local_block_dir(&instance.tenant, block.meta.block_id);
-                if let Err(error) = std::fs::remove_dir_all(&dir) {
-                    warn!(dir = %dir.display(), %error, "could not remove the local copy of a flushed block");
+                let removed = tokio::task::spawn_blocking(move || remove_local_block(&dir)).await;
+                if let Ok(Err(error)) = removed {
+                    warn!(
+                        tenant = %instance.tenant, block = %block.meta.block_id, %error,
+                        "could not remove the local copy of a flushed block"
+                    );
                 }
             }
         }
@@ -264,7 +305,10 @@ impl Shared {
             // Nobody else holds the instance and nothing counts: a later push makes a new one.
             let is_idle = Arc::strong_count(instance) == 1
                 && instance.is_idle()
-                && instance.append.try_lock().is_ok_and(|append| append.live.is_empty());
+                && instance
+                    .append
+                    .try_lock()
+                    .is_ok_and(|append| append.live.is_empty() && append.received_bytes == 0);
             if is_idle {
                 self.metrics.tenant_is_gone(tenant);
             }
@@ -282,14 +326,20 @@ struct Job {
 
 impl Job {
     async fn write_head(self, head: Arc<Head>) {
+        if head.is_empty() {
+            return self.forget_empty(&head).await;
+        }
         let meta = loop {
             let asked = Instant::now();
-            let Ok(_slot) = self.shared.encoders.acquire().await else { return };
+            let Ok(slot) = self.shared.encoders.acquire().await else { return };
             self.shared.waits.observe(WaitKind::Queue, "ingester: turn to encode a block", asked.elapsed());
             if self.stop.is_cancelled() {
                 return;
             }
-            match self.shared.complete(&self.instance, &head).await {
+            let completed = self.shared.complete(&self.instance, &head).await;
+            // Others take their turn while this one pauses.
+            drop(slot);
+            match completed {
                 Ok(meta) => break meta,
                 Err(error) if error.is_retryable() => {
                     warn!(error = %DisplayErrorChain::new(&error), "could not complete a block, trying again");
@@ -300,6 +350,7 @@ impl Job {
                         "quarantined a block that could not be made, its spans stay in the WAL"
                     );
                     self.shared.metrics.block_quarantined();
+                    self.leave_memory(&head);
                     self.instance.drop_sealed(&head);
                     head.durability.send_replace(Durability::Quarantined(error.to_string()));
                     return;
@@ -310,15 +361,35 @@ impl Job {
             }
         };
         let block = Arc::new(LocalBlock::made_by_task(meta, &head));
+        self.leave_memory(&head);
         self.instance.replace_by_block(&head, Arc::clone(&block));
         drop(head);
         self.write_block(block).await;
     }
 
+    fn leave_memory(&self, head: &Head) {
+        let bytes = head.memory_bytes();
+        let subtract = |all: usize| Some(all.saturating_sub(bytes));
+        self.shared.head_memory.fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract).ok();
+    }
+
+    /// All that the WAL has for this head was refused: nothing of it was acknowledged, and no block will ever be made.
+    async fn forget_empty(&self, head: &Head) {
+        for id in &head.wal_blocks {
+            if let Err(error) = self.shared.wal.release(*id).await {
+                warn!(block = %id, error = %DisplayErrorChain::new(&error), "could not release an empty head from the WAL");
+            }
+        }
+        self.instance.drop_sealed(head);
+        head.durability.send_replace(Durability::Backend);
+    }
+
     async fn write_block(self, block: Arc<LocalBlock>) {
         let mut backoff = self.shared.settings.retry_min;
         let mut is_retry = false;
-        while let Err(error) = self.upload(&block).await {
+        loop {
+            let Some(uploaded) = self.until_stop(self.upload(&block)).await else { return };
+            let Err(error) = uploaded else { break };
             self.shared.metrics.flush_failed(is_retry);
             if error.is_local() {
                 self.quarantine(&block, &error);
@@ -385,6 +456,19 @@ impl Job {
         Ok(())
     }
 
+    /// Lets what was begun before a stop come to its end, but not for long: a backend may never answer, and what is not
+    /// flushed now is flushed after the next start.
+    async fn until_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let too_late = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            done = work => Some(done),
+            () = too_late => None,
+        }
+    }
+
     /// Waits with jitter; `None` when the ingester stops.
     async fn pause(&self, duration: Duration) -> Option<()> {
         let jittered = duration.mul_f64(rand::rng().random_range(0.5..1.0));
@@ -393,6 +477,16 @@ impl Job {
             () = tokio::time::sleep(jittered) => Some(()),
         }
     }
+}
+
+/// Removes a block's folder, and the tenant's if it was the last in it.
+fn remove_local_block(dir: &Path) -> std::io::Result<()> {
+    std::fs::remove_dir_all(dir)?;
+    if let Some(tenant_dir) = dir.parent() {
+        // Fails unless it is empty. A block that is begun there just now is tried again.
+        std::fs::remove_dir(tenant_dir).ok();
+    }
+    Ok(())
 }
 
 /// What `/shutdown` promises: everything flushed, then the process ends.

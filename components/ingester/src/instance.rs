@@ -134,10 +134,10 @@ impl Instance {
         }
     }
 
-    /// Replaces the active head by a fresh one, unless it is empty. The caller holds the order.
+    /// Replaces the active head by a fresh one, unless nothing was received for it. The caller holds the order.
     pub(crate) fn seal(&self, append: &mut Append, slot: Option<OwnedSemaphorePermit>, now: Instant) -> bool {
         let mut places = self.places.write();
-        if places.active.is_empty() {
+        if places.active.is_empty() && append.received_bytes == 0 {
             return false;
         }
         let head = std::mem::replace(&mut places.active, Arc::new(Head::fresh(now)));
@@ -181,7 +181,7 @@ impl Instance {
         places.sealed.retain(|sealed| sealed.head.block != head.block);
     }
 
-    /// Lets go of a sealed head whose block cannot be made; its spans stay in the WAL.
+    /// Lets go of a sealed head of which no block is made.
     pub(crate) fn drop_sealed(&self, head: &Head) {
         self.places.write().sealed.retain(|sealed| sealed.head.block != head.block);
     }

@@ -92,6 +92,17 @@ impl LiveTraces {
         admission
     }
 
+    /// Uncounts the bytes of an admitted batch that was not taken after all: its sender comes back with it.
+    pub(crate) fn take_back(&mut self, batch: &PushBatch) {
+        for fragment in batch.traces() {
+            let bytes = fragment.size_bytes as u64;
+            if let Some(entry) = self.traces.get_mut(&fragment.trace_id) {
+                entry.bytes = entry.bytes.saturating_sub(bytes);
+                self.live_bytes = self.live_bytes.saturating_sub(bytes);
+            }
+        }
+    }
+
     /// Ends traces that were idle or lived long enough; forgets sizes of traces untouched since `last_cut`.
     pub(crate) fn expire(&mut self, now: Instant, idle: Duration, live: Duration, last_cut: Instant) {
         let (count, live_bytes) = (&mut self.live, &mut self.live_bytes);
@@ -172,6 +183,19 @@ mod tests {
 
         assert!(other.discarded.is_empty());
         assert_eq!(again.discarded[0].reason, DiscardReason::TraceTooLarge);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_was_taken_back_does_not_count_against_the_next_try() {
+        let mut live = LiveTraces::default();
+        let now = Instant::now();
+        live.admit(&batch(&[1], 100), limits(1, 200), now);
+
+        live.take_back(&batch(&[1], 100));
+        let again = live.admit(&batch(&[1], 100), limits(1, 200), now);
+
+        assert!(again.discarded.is_empty());
+        assert_eq!(live.live_bytes(), live.traces[&TraceId::from_bytes([1; 16])].bytes);
     }
 
     #[tokio::test(start_paused = true)]

@@ -137,6 +137,9 @@ impl Metrics {
             // An error means the series was never made.
             gauge.remove_label_values(&[tenant.as_str()]).ok();
         }
+        for counter in [&self.traces_created, &self.bytes_received] {
+            counter.remove_label_values(&[tenant.as_str()]).ok();
+        }
     }
 
     pub(crate) fn traces_created(&self, tenant: &TenantId, traces: u64) {

@@ -4,7 +4,10 @@ use std::{
     fmt,
     panic::Location,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::Duration,
 };
 
@@ -100,6 +103,8 @@ pub(crate) struct Shared {
     pub(crate) pieces: Pieces,
     /// One permit per sealed head that a push may leave in memory.
     pub(crate) sealed_slots: Arc<Semaphore>,
+    /// Memory of all heads: counted at every check; in between pushes add and blocks subtract.
+    pub(crate) head_memory: AtomicUsize,
     pub(crate) encoders: Semaphore,
     pub(crate) uploads: Semaphore,
     /// There is a sealed head or a block to work on.
@@ -120,7 +125,10 @@ pub(crate) struct Settings {
     pub(crate) check_period: Duration,
     pub(crate) trace_idle: Duration,
     pub(crate) trace_live: Duration,
+    /// Heads together; beyond it the largest are cut.
     pub(crate) max_memory_bytes: usize,
+    /// Heads together; beyond it pushes are turned away.
+    pub(crate) refuse_memory_bytes: usize,
     pub(crate) replay_memory_bytes: usize,
     pub(crate) wal_max_bytes: u64,
     /// How long a flushed block's local copy is kept.
@@ -178,6 +186,7 @@ impl Ingester {
             instances: RwLock::default(),
             pieces: Pieces::default(),
             sealed_slots: Arc::new(Semaphore::new(config.tempo_rs.max_sealed_heads)),
+            head_memory: AtomicUsize::new(0),
             encoders: Semaphore::new(ENCODERS),
             uploads: Semaphore::new(config.concurrent_flushes),
             wake: Notify::new(),
@@ -245,18 +254,23 @@ const ENCODERS: usize = 1;
 
 fn settings(config: &IngesterConfig) -> Settings {
     let extras = &config.tempo_rs;
+    let head_bytes = extras.head_bytes.to_usize();
+    // One head may fill while `max_sealed_heads` wait: beyond that other tenants' heads are the ones to cut.
+    let max_memory_bytes = head_bytes.saturating_mul(extras.max_sealed_heads + 2);
+    let replay_memory_bytes = extras.replay_memory_bytes.to_usize();
     Settings {
         cut: CutPolicy {
-            max_head_bytes: extras.head_bytes.to_usize(),
+            max_head_bytes: head_bytes,
             max_received_bytes: config.max_block_bytes.get(),
             max_age: config.max_block_duration.get(),
         },
         check_period: config.flush_check_period.get().min(MAX_CHECK_PERIOD),
         trace_idle: config.trace_idle_period.get(),
         trace_live: config.trace_live_period.get(),
-        // One head may fill while `max_sealed_heads` wait: beyond that other tenants' heads are the ones to cut.
-        max_memory_bytes: extras.head_bytes.to_usize().saturating_mul(extras.max_sealed_heads + 2),
-        replay_memory_bytes: extras.replay_memory_bytes.to_usize(),
+        max_memory_bytes,
+        // What a replay leaves in memory is no reason to refuse.
+        refuse_memory_bytes: max_memory_bytes.max(replay_memory_bytes).saturating_add(head_bytes),
+        replay_memory_bytes,
         wal_max_bytes: extras.wal_max_bytes.get(),
         keep_local: config.complete_block_timeout.get(),
         retry_min: extras.flush_retry_backoff_min.get(),

@@ -67,13 +67,15 @@ impl Ingester {
     /// Takes a batch: logged, readable by id, and synced to disk when this returns.
     pub async fn push(&self, tenant: &TenantId, batch: PushBatch) -> Result<PushOutcome, PushError> {
         let shared = &self.shared;
-        if shared.is_read_only.load(Ordering::Acquire) {
-            return Err(PushError::ShuttingDown);
-        }
+        let patience = Instant::now() + SEAL_PATIENCE;
         let instance = shared.instance(tenant);
         let (ticket, discarded) = {
             let mut append = shared.order(&instance).await;
-            shared.make_room(&instance, &mut append).await?;
+            // Under the order: a drain that has sealed this tenant's head misses nothing that comes later.
+            if shared.is_read_only.load(Ordering::Acquire) {
+                return Err(PushError::ShuttingDown);
+            }
+            shared.make_room(&instance, &mut append, patience).await?;
             let now = Instant::now();
             let admission = append.live.admit(&batch, shared.trace_limits(tenant), now);
             shared.metrics.traces_created(tenant, admission.created);
@@ -91,21 +93,31 @@ impl Ingester {
             let asked = Instant::now();
             let synced = ticket.synced().await;
             shared.waits.observe(WaitKind::Queue, "ingester: sync of the WAL", asked.elapsed());
-            synced.map_err(PushError::Wal)?;
+            synced.map_err(push_error)?;
         }
         Ok(PushOutcome { discarded })
     }
 }
 
 impl Shared {
-    /// Seals a full head; waits for a place among the sealed heads, but not for long.
-    async fn make_room(&self, instance: &Instance, append: &mut Append) -> Result<(), PushError> {
+    /// Seals a full head; waits for a place among the sealed heads, but not for long: until `patience` ends, which
+    /// began when the push came, so that pushes in a row do not wait for each other's patience.
+    async fn make_room(
+        &self,
+        instance: &Instance,
+        append: &mut Append,
+        patience: Instant,
+    ) -> Result<(), PushError> {
+        if self.head_memory.load(Ordering::Relaxed) >= self.settings.refuse_memory_bytes {
+            self.metrics.push_refused();
+            return Err(PushError::Busy(SEAL_PATIENCE));
+        }
         let size = instance.head_size(append, Instant::now());
         if !self.settings.cut.is_full(size) {
             return Ok(());
         }
         let asked = Instant::now();
-        let slot = tokio::time::timeout(SEAL_PATIENCE, Arc::clone(&self.sealed_slots).acquire_owned()).await;
+        let slot = tokio::time::timeout_at(patience, Arc::clone(&self.sealed_slots).acquire_owned()).await;
         self.waits.observe(WaitKind::Queue, "ingester: place of a sealed head", asked.elapsed());
         let Ok(Ok(slot)) = slot else {
             self.metrics.push_refused();
@@ -120,10 +132,18 @@ impl Shared {
         let head = instance.active();
         let record =
             Record { block: head.block, tenant: instance.tenant.clone(), payload: batch.payload().clone() };
-        let ticket = self.wal.append(record).map_err(PushError::Wal)?;
+        let ticket = self.wal.append(record).map_err(|error| {
+            append.live.take_back(batch);
+            push_error(error)
+        })?;
         append.received_bytes += batch.size_bytes() as u64;
-        without_blocking_others(batch.size_bytes(), || head.columns.write().append(batch))
-            .map_err(PushError::Decode)?;
+        let (appended, grown_bytes) = without_blocking_others(batch.size_bytes(), || {
+            let mut columns = head.columns.write();
+            let before = columns.bytes();
+            (columns.append(batch), columns.bytes().saturating_sub(before))
+        });
+        self.head_memory.fetch_add(grown_bytes, Ordering::Relaxed);
+        appended.map_err(PushError::Decode)?;
         Ok(ticket)
     }
 
@@ -134,6 +154,16 @@ impl Shared {
             max_traces: limits.ingestion.max_traces_per_user as u64,
             max_bytes_per_trace: limits.global.max_bytes_per_trace.get(),
         }
+    }
+}
+
+/// A log that is behind or closed says when the client may come back; everything else is a failure.
+fn push_error(error: tempo_wal::AppendError) -> PushError {
+    match error {
+        tempo_wal::AppendError::Full { pending_bytes: _, limit_bytes: _ } => PushError::Busy(SEAL_PATIENCE),
+        tempo_wal::AppendError::Closed => PushError::ShuttingDown,
+        error @ (tempo_wal::AppendError::TooLarge { bytes: _, limit_bytes: _ }
+        | tempo_wal::AppendError::Io { operation: _, path: _, source: _ }) => PushError::Wal(error),
     }
 }
 

@@ -8,3 +8,5 @@ mod fixture;
 mod http;
 #[cfg(test)]
 mod life;
+#[cfg(test)]
+mod pressure;
