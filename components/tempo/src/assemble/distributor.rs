@@ -106,7 +106,9 @@ fn push_error(error: PushError) -> IngesterPushError {
     match error {
         PushError::ShuttingDown => IngesterPushError::Unavailable(error.to_string()),
         PushError::Busy(after) => IngesterPushError::ResourceExhausted(after.max(RETRY_AFTER)),
-        PushError::Wal(_) | PushError::Decode(_) => {
+        // The log has reported it, and tries a new segment for the next push: the client may come back.
+        PushError::Wal(_) => IngesterPushError::Unavailable(DisplayErrorChain::new(&error).to_string()),
+        PushError::Decode(_) => {
             let text = DisplayErrorChain::new(&error).to_string();
             error!(error = text, "a push failed in the ingester");
             IngesterPushError::Internal(text)
