@@ -111,13 +111,14 @@ impl App {
         let mut runner = Runner::new(shared.tasks.clone(), services.clone());
         let addresses = listeners.addresses();
         let server::Listeners { http, grpc, internal } = listeners;
+        // Before the first listener: /ready must not say yes while it knows of nothing that could be missing.
+        services.set("components", ServiceState::Starting);
         let routes = LateRoutes::starting(&services, &registry);
         runner.spawn_listener(Stage::Servers, http, routes.router(), &context);
         if let Some(internal) = internal {
             let probes = server::probes(&services, &registry, &context);
             runner.spawn_listener(Stage::Servers, internal, probes, &context);
         }
-        services.set("components", ServiceState::Starting);
         let mut modules = assemble::modules(&shared).await?;
         let receivers = server::bind_receivers(&mut modules, &config, &context).await?;
         let poller = assemble::poller(&shared, backend_metrics).await;
