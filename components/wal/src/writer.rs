@@ -2,7 +2,8 @@
 //! and only then resolves the tickets.
 //!
 //! After any failure the segment is left behind and its batch fails; the next batch tries a new segment, so a full
-//! disk recovers by itself. Nothing is written twice: a record that failed is its sender's to send again.
+//! disk recovers by itself. Nothing is written twice: a record that failed is its sender's to send again. Only the
+//! releases of a failed batch are tried once more, without the records: they make room.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -84,23 +85,29 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let mut batch = Vec::new();
-        let mut releases = Vec::new();
+        let mut releases: Vec<Entry> = Vec::new();
         self.report_disk();
         while let Some(cost) = self.queue.take(&mut batch, MAX_BATCH_BYTES) {
             let result = self.commit(&batch);
             // Before the tickets: who sees one resolve may use its room.
             self.metrics.set_pending(self.queue.finish(cost));
-            for Entry { work, done } in batch.drain(..) {
-                match work {
+            let has_records = batch.iter().any(|entry| matches!(entry.work, Work::Append(_)));
+            for entry in batch.drain(..) {
+                match entry.work {
                     // A receiver that is gone does not want to know.
-                    Work::Append(_) => drop(done.send(result.clone())),
-                    Work::Release(_) => releases.push(done),
+                    Work::Append(_) => drop(entry.done.send(result.clone())),
+                    Work::Release(_) => releases.push(entry),
                 }
             }
+            let result = match result {
+                // A full disk takes these few bytes sooner than the records, and they are what makes room on it.
+                Err(_) if has_records && !releases.is_empty() => self.commit(&releases),
+                result => result,
+            };
             if result.is_ok() {
                 self.trim();
             }
-            for done in releases.drain(..) {
+            for Entry { work: _, done } in releases.drain(..) {
                 drop(done.send(result.clone()));
             }
             self.report_disk();

@@ -6,7 +6,7 @@ use tempo_wal::{AppendError, Wal, WalOptions};
 
 use crate::{
     fake_disk::{FakeDisk, Operation, Tear},
-    fixture::{append, id, metrics, open, options, record, recover, recover_after_kill},
+    fixture::{append, block, id, metrics, open, options, record, recover, recover_after_kill},
 };
 
 fn ids(records: &[tempo_wal::Record]) -> Vec<u64> {
@@ -31,6 +31,32 @@ async fn a_full_disk_recovers_without_a_restart() {
     }
     let (records, issues) = recover_after_kill(&disk);
     assert_eq!(ids(&records), [1, 4]);
+    assert!(issues.is_empty(), "{issues:?}");
+}
+
+/// Pushes go on while the disk is full, so that a release shares its batch with records that do not fit.
+#[tokio::test]
+async fn a_release_makes_room_on_a_full_disk_although_records_come_with_it() {
+    let disk = FakeDisk::default();
+    let (wal, _) = open(&disk);
+    append(&wal, record(1, 1, 5000)).await;
+    disk.limit_free_bytes(Some(1000));
+    disk.hold_syncs(true);
+    let first = wal.append(record(2, 2, 100)).unwrap();
+    disk.wait_for_held_sync();
+
+    let refused = wal.append(record(2, 3, 5000)).unwrap();
+    let log = wal.clone();
+    let release = tokio::spawn(async move { log.release(block(1)).await });
+    // Runs the task until it waits for the disk: its release is queued behind the record.
+    tokio::task::yield_now().await;
+    disk.hold_syncs(false);
+
+    first.synced().await.unwrap();
+    refused.synced().await.unwrap_err();
+    release.await.unwrap().unwrap();
+    let (records, issues) = recover_after_kill(&disk);
+    assert_eq!(ids(&records), [2]);
     assert!(issues.is_empty(), "{issues:?}");
 }
 
