@@ -153,7 +153,10 @@ async fn a_wal_that_is_too_large_cuts_every_head_in_its_oldest_segment() {
     let mut changes = running.blocklist.changes();
     let listed = changes.wait_for(|list| list.tenants().count() == 20);
 
-    assert!(tokio::time::timeout(Duration::from_secs(4), listed).await.is_ok(), "one head a check is too slow");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(4), listed).await.is_ok(),
+        "one head a check is too slow"
+    );
     running.stop().await;
 }
 
@@ -163,10 +166,8 @@ async fn a_block_that_the_backend_may_have_is_not_written_over() {
     let (dir, bucket) = (tempfile::tempdir().unwrap(), Bucket::new());
     let running = Running::start(dir.path(), &bucket, &config()).await;
     running.ingester.push(&tenant(), batch(0..10, 0, 3)).await.unwrap();
-    bucket.breaks(
-        When::Key { operation: Operation::Get, suffix: "meta.json".to_owned() },
-        Fault::Unavailable,
-    );
+    bucket
+        .breaks(When::Key { operation: Operation::Get, suffix: "meta.json".to_owned() }, Fault::Unavailable);
     let flush = running.ingester.flush(None, true);
     assert!(tokio::time::timeout(Duration::from_millis(300), flush).await.is_err());
     running.stop().await;
