@@ -1,4 +1,4 @@
-//! What readers remember of blocks: bloom shards, sidecars, footers. Bounded in bytes, handed in, shared by clones.
+//! What readers remember of blocks: bloom shards, sidecars, footers, dictionaries. Bounded in bytes, handed in, shared by clones.
 //!
 //! Blocks never change once their meta is visible, so nothing expires; the least used goes when the cache is full.
 //! When many queries miss the same entry, one of them loads it and the others wait (single flight).
@@ -10,11 +10,14 @@ use tempo_model::BlockId;
 
 use crate::{
     bloom::Bloom,
+    decode::values::Dictionary,
     reader::{ReadError, footer::CachedFooter, sidecar::Sidecar},
 };
 
 /// What an entry takes besides its own bytes: key, pointers, the cache's bookkeeping.
 const ENTRY_BYTES: usize = 256;
+/// A dictionary larger than this is not kept: it would drive out too much else.
+const MAX_DICTIONARY_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Clone)]
 pub struct BlockCache {
@@ -32,6 +35,15 @@ enum Object {
     Bloom(u32),
     Sidecar,
     Footer,
+    Dictionary(ChunkId),
+}
+
+/// A column chunk of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ChunkId {
+    pub(crate) row_group: u32,
+    /// The leaf's index in the file.
+    pub(crate) leaf: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +52,7 @@ enum Entry {
     /// `None`: the block has no sidecar that can be used.
     Sidecar(Option<Arc<Sidecar>>),
     Footer(Arc<CachedFooter>),
+    Dictionary(Arc<Dictionary>),
 }
 
 impl Entry {
@@ -48,6 +61,7 @@ impl Entry {
             Entry::Bloom(bloom) => bloom.memory_bytes(),
             Entry::Sidecar(sidecar) => sidecar.as_ref().map_or(0, |s| s.memory_bytes()),
             Entry::Footer(footer) => footer.memory_bytes(),
+            Entry::Dictionary(dictionary) => dictionary.memory_bytes(),
         };
         u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX)
     }
@@ -74,7 +88,7 @@ impl BlockCache {
         let load = async { Ok(Entry::Bloom(Arc::new(load.await?))) };
         match self.entry(Key { block, object: Object::Bloom(shard) }, load).await? {
             Entry::Bloom(bloom) => Ok(bloom),
-            Entry::Sidecar(_) | Entry::Footer(_) => Err(ReadError::Stopped),
+            Entry::Sidecar(_) | Entry::Footer(_) | Entry::Dictionary(_) => Err(ReadError::Stopped),
         }
     }
 
@@ -82,7 +96,7 @@ impl BlockCache {
     pub(crate) async fn known_sidecar(&self, block: BlockId) -> Option<Option<Arc<Sidecar>>> {
         match self.entries.get(&Key { block, object: Object::Sidecar }).await? {
             Entry::Sidecar(sidecar) => Some(sidecar),
-            Entry::Bloom(_) | Entry::Footer(_) => None,
+            Entry::Bloom(_) | Entry::Footer(_) | Entry::Dictionary(_) => None,
         }
     }
 
@@ -94,7 +108,7 @@ impl BlockCache {
         let load = async { Ok(Entry::Sidecar(load.await?.map(Arc::new))) };
         match self.entry(Key { block, object: Object::Sidecar }, load).await? {
             Entry::Sidecar(sidecar) => Ok(sidecar),
-            Entry::Bloom(_) | Entry::Footer(_) => Err(ReadError::Stopped),
+            Entry::Bloom(_) | Entry::Footer(_) | Entry::Dictionary(_) => Err(ReadError::Stopped),
         }
     }
 
@@ -106,7 +120,27 @@ impl BlockCache {
         let load = async { Ok(Entry::Footer(Arc::new(load.await?))) };
         match self.entry(Key { block, object: Object::Footer }, load).await? {
             Entry::Footer(footer) => Ok(footer),
-            Entry::Bloom(_) | Entry::Sidecar(_) => Err(ReadError::Stopped),
+            Entry::Bloom(_) | Entry::Sidecar(_) | Entry::Dictionary(_) => Err(ReadError::Stopped),
+        }
+    }
+
+    /// The decompressed dictionary of a column chunk, if a row before this one needed it.
+    pub(crate) async fn known_dictionary(&self, block: BlockId, chunk: ChunkId) -> Option<Arc<Dictionary>> {
+        match self.entries.get(&Key { block, object: Object::Dictionary(chunk) }).await? {
+            Entry::Dictionary(dictionary) => Some(dictionary),
+            Entry::Bloom(_) | Entry::Sidecar(_) | Entry::Footer(_) => None,
+        }
+    }
+
+    pub(crate) async fn remember_dictionary(
+        &self,
+        block: BlockId,
+        chunk: ChunkId,
+        dictionary: Arc<Dictionary>,
+    ) {
+        if dictionary.memory_bytes() <= MAX_DICTIONARY_BYTES {
+            let key = Key { block, object: Object::Dictionary(chunk) };
+            self.entries.insert(key, Entry::Dictionary(dictionary)).await;
         }
     }
 

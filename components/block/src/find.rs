@@ -2,7 +2,8 @@
 //!
 //! With a sidecar: bloom, sidecar, one read of the pages; the bloom is skipped once the sidecar is in memory, because
 //! the sidecar knows exactly. Without: bloom, footer and page index, the page of trace ids, the row's pages. Only the
-//! planned leaves' pages of that one row are read and decoded. A row's own trace id is compared with the wanted one
+//! planned leaves' pages of that one row are read and decoded; dictionaries are kept decompressed for the next row of
+//! their row group, and what the sidecar knows to hold no value is not read at all. A row's own trace id is compared with the wanted one
 //! before it is returned, so that no damage can yield another trace.
 
 use std::{ops::Range, sync::Arc};
@@ -11,12 +12,14 @@ use tempo_backend::keys;
 use tempo_model::{TraceId, trace::Trace};
 
 use crate::{
+    cache::ChunkId,
     decode::{
         DecodeError,
-        column::{ChunkRow, Scratch},
+        column::{ChunkRow, DictionaryPage, LeafRow, Scratch},
         footer::{Chunk, Codec, RowGroup},
-        layout::{Plan, PlannedLeaf},
+        layout::{Column, Plan, PlannedLeaf},
         trace,
+        values::Dictionary,
     },
     reader::{
         BlockReader, Found, Inspected, ReadError,
@@ -37,13 +40,28 @@ const PAGES_MAX_REQUESTS: usize = 16;
 /// More fetched bytes than this are decoded on the blocking pool.
 const INLINE_DECODE_BYTES: usize = 32 << 10;
 
+/// Where a row is: by planned leaf its pages, or `None` for a leaf without any value in the row group.
+struct RowPlace {
+    row_group: u32,
+    leaves: Vec<Option<LeafRanges>>,
+}
+
 /// Where one leaf's part of a row is.
 struct LeafRanges {
     codec: Codec,
-    dictionary: Option<Range<u64>>,
+    dictionary: Option<DictionaryPlace>,
     pages: Range<u64>,
     row: u64,
 }
+
+#[derive(Clone)]
+enum DictionaryPlace {
+    InFile(Range<u64>),
+    Known(Arc<Dictionary>),
+}
+
+/// A dictionary that was decompressed, and of which leaf of the plan it is.
+type Opened = (Column, Arc<Dictionary>);
 
 impl BlockReader {
     /// Finds a trace. Cancel-safe.
@@ -85,26 +103,30 @@ impl Search<'_> {
         max_requests: usize,
     ) -> Result<Option<Trace>, ReadError> {
         let Some(location) = sidecar.index.lookup(&self.id) else { return Ok(None) };
-        let ranges = sidecar_ranges(sidecar, location);
-        let ranges = ranges.ok_or_else(|| self.reader.damaged(keys::SIDECAR, "a row has no pages"))?;
+        let place = sidecar_place(sidecar, location);
+        let place = place.ok_or_else(|| self.reader.damaged(keys::SIDECAR, "a row has no pages"))?;
         let wanted = Wanted::new(SIDECAR_MAX_GAP, max_requests);
-        self.read_row(PlanOwner::Sidecar(Arc::clone(sidecar)), ranges, wanted).await.map(Some)
+        self.read_row(PlanOwner::Sidecar(Arc::clone(sidecar)), place, wanted).await.map(Some)
     }
 
     async fn find_by_footer(&self, footer: &Arc<CachedFooter>) -> Result<Option<Trace>, ReadError> {
-        let Some((group, row)) = self.find_row(footer).await? else { return Ok(None) };
-        let ranges = footer.plan.leaves.iter().map(|planned| footer_ranges(group, planned, row));
-        let ranges = ranges.collect::<Option<Vec<_>>>();
-        let ranges =
-            ranges.ok_or_else(|| self.reader.damaged(keys::DATA, "a row group has too few columns"))?;
+        let Some((row_group, group, row)) = self.find_row(footer).await? else { return Ok(None) };
+        let leaves = footer.plan.leaves.iter().map(|planned| footer_ranges(group, planned, row).map(Some));
+        let leaves = leaves.collect::<Option<Vec<_>>>();
+        let leaves =
+            leaves.ok_or_else(|| self.reader.damaged(keys::DATA, "a row group has too few columns"))?;
         let wanted = Wanted::new(PAGES_MAX_GAP, PAGES_MAX_REQUESTS);
-        self.read_row(PlanOwner::Footer(Arc::clone(footer)), ranges, wanted).await.map(Some)
+        let place = RowPlace { row_group, leaves };
+        self.read_row(PlanOwner::Footer(Arc::clone(footer)), place, wanted).await.map(Some)
     }
 
     /// The row group and row of the trace, by reading the pages of trace ids that may have it.
-    async fn find_row<'f>(&self, footer: &'f CachedFooter) -> Result<Option<(&'f RowGroup, u64)>, ReadError> {
+    async fn find_row<'f>(
+        &self,
+        footer: &'f CachedFooter,
+    ) -> Result<Option<(u32, &'f RowGroup, u64)>, ReadError> {
         let Some(planned) = footer.plan.leaves.get(footer.plan.trace.trace_id) else { return Ok(None) };
-        for (group, bounds) in footer.footer.row_groups.iter().zip(&footer.trace_ids) {
+        for (number, (group, bounds)) in (0..).zip(footer.footer.row_groups.iter().zip(&footer.trace_ids)) {
             let Some(chunk) = group.chunks.get(planned.file_index) else { continue };
             let candidates: Vec<(Range<u64>, u64)> = match (bounds, &chunk.pages) {
                 (Some(bounds), Some(pages)) => bounds
@@ -116,7 +138,7 @@ impl Search<'_> {
             };
             for (pages, first_row) in candidates {
                 if let Some(row) = self.find_in_pages(planned, chunk, pages).await? {
-                    return Ok(Some((group, first_row + row)));
+                    return Ok(Some((number, group, first_row + row)));
                 }
             }
         }
@@ -129,7 +151,8 @@ impl Search<'_> {
         chunk: &Chunk,
         pages: Range<u64>,
     ) -> Result<Option<u64>, ReadError> {
-        let ranges = LeafRanges { codec: chunk.codec, dictionary: chunk.dictionary.clone(), pages, row: 0 };
+        let dictionary = chunk.dictionary.clone().map(DictionaryPlace::InFile);
+        let ranges = LeafRanges { codec: chunk.codec, dictionary, pages, row: 0 };
         let mut wanted = Wanted::new(PAGES_MAX_GAP, PAGES_MAX_REQUESTS);
         ranges.want(&mut wanted);
         let fetched = self.reader.fetch(&wanted, &self.inspected).await?;
@@ -145,18 +168,33 @@ impl Search<'_> {
     async fn read_row(
         &self,
         owner: PlanOwner,
-        ranges: Vec<LeafRanges>,
+        mut place: RowPlace,
         mut wanted: Wanted,
     ) -> Result<Trace, ReadError> {
-        for leaf in &ranges {
+        let (cache, block) = (&self.reader.cache, self.reader.meta.block_id);
+        let row_group = place.row_group;
+        let chunk = |planned: &PlannedLeaf| ChunkId { row_group, leaf: planned.file_index };
+        for (planned, leaf) in owner.plan().leaves.iter().zip(&mut place.leaves) {
+            let Some(leaf) = leaf else { continue };
+            if leaf.dictionary.is_some()
+                && let Some(dictionary) = cache.known_dictionary(block, chunk(planned)).await
+            {
+                leaf.dictionary = Some(DictionaryPlace::Known(dictionary));
+            }
             leaf.want(&mut wanted);
         }
         let fetched = self.reader.fetch(&wanted, &self.inspected).await?;
-        let bytes = fetched.bytes();
-        let (found, trace) = self.decode(move || decode_row(owner.plan(), &ranges, &fetched), bytes).await?;
+        let (bytes, decoding) = (fetched.bytes(), owner.clone());
+        let decode = move || decode_row(decoding.plan(), &place.leaves, &fetched);
+        let (found, trace, opened) = self.decode(decode, bytes).await?;
         if found != self.id {
             let problem = format!("trace {found} is where {} should be", self.id);
             return Err(self.reader.damaged(keys::DATA, problem));
+        }
+        for (column, dictionary) in opened {
+            if let Some(planned) = owner.plan().leaves.get(column) {
+                cache.remember_dictionary(block, chunk(planned), dictionary).await;
+            }
         }
         Ok(trace)
     }
@@ -177,6 +215,7 @@ impl Search<'_> {
 }
 
 /// Keeps a plan alive while it is used on another thread.
+#[derive(Clone)]
 enum PlanOwner {
     Sidecar(Arc<Sidecar>),
     Footer(Arc<CachedFooter>),
@@ -194,7 +233,7 @@ impl PlanOwner {
 impl LeafRanges {
     fn want(&self, wanted: &mut Wanted) {
         wanted.push(self.pages.clone());
-        if let Some(dictionary) = &self.dictionary {
+        if let Some(DictionaryPlace::InFile(dictionary)) = &self.dictionary {
             wanted.push(dictionary.clone());
         }
     }
@@ -203,15 +242,22 @@ impl LeafRanges {
         let part = |range: &Range<u64>| {
             fetched.part(range).ok_or_else(|| DecodeError::new(range.start, "page was not fetched"))
         };
-        let dictionary = self.dictionary.as_ref().map(part).transpose()?;
+        let dictionary = match &self.dictionary {
+            Some(DictionaryPlace::InFile(range)) => Some(DictionaryPage::Fetched(part(range)?)),
+            Some(DictionaryPlace::Known(dictionary)) => Some(DictionaryPage::Known(Arc::clone(dictionary))),
+            None => None,
+        };
         Ok(ChunkRow { codec: self.codec, dictionary, pages: part(&self.pages)?, row: self.row })
     }
 }
 
-fn sidecar_ranges(sidecar: &Sidecar, location: Location) -> Option<Vec<LeafRanges>> {
+fn sidecar_place(sidecar: &Sidecar, location: Location) -> Option<RowPlace> {
     let group = sidecar.index.row_group(location.row_group)?;
     let ranges = |planned: &PlannedLeaf| {
         let leaf = group.leaves.get(planned.file_index)?;
+        if group.is_without_values(leaf) && planned.parent.is_some() {
+            return Some(None);
+        }
         let page = leaf.page_of(location.row)?;
         let codec = match leaf.codec {
             PageCodec::Uncompressed => Codec::Uncompressed,
@@ -219,9 +265,11 @@ fn sidecar_ranges(sidecar: &Sidecar, location: Location) -> Option<Vec<LeafRange
             PageCodec::Zstd => Codec::Zstd,
         };
         let row = location.row.checked_sub(page.first_row)?;
-        Some(LeafRanges { codec, dictionary: leaf.dictionary.clone(), pages: page.bytes.clone(), row })
+        let dictionary = leaf.dictionary.clone().map(DictionaryPlace::InFile);
+        Some(Some(LeafRanges { codec, dictionary, pages: page.bytes.clone(), row }))
     };
-    sidecar.plan.leaves.iter().map(ranges).collect()
+    let leaves = sidecar.plan.leaves.iter().map(ranges).collect::<Option<_>>()?;
+    Some(RowPlace { row_group: location.row_group, leaves })
 }
 
 /// A leaf's page with a row; without an offset index all pages of the chunk.
@@ -234,20 +282,55 @@ fn footer_ranges(group: &RowGroup, planned: &PlannedLeaf, row: u64) -> Option<Le
         }
         None => (chunk.data.clone(), 0),
     };
-    let dictionary = chunk.dictionary.clone();
+    let dictionary = chunk.dictionary.clone().map(DictionaryPlace::InFile);
     Some(LeafRanges { codec: chunk.codec, dictionary, pages, row: row - first_row })
 }
 
 fn decode_row(
     plan: &Plan,
-    ranges: &[LeafRanges],
+    ranges: &[Option<LeafRanges>],
     fetched: &Fetched,
-) -> Result<(TraceId, Trace), DecodeError> {
+) -> Result<(TraceId, Trace, Vec<Opened>), DecodeError> {
     let mut scratch = Scratch::default();
+    let mut opened = Vec::new();
     let mut rows = Vec::with_capacity(ranges.len());
-    for (planned, leaf) in plan.leaves.iter().zip(ranges) {
+    for (column, (planned, leaf)) in plan.leaves.iter().zip(ranges).enumerate() {
+        let Some(leaf) = leaf else {
+            rows.push(None);
+            continue;
+        };
         let row = leaf.fetched(fetched).and_then(|row| row.decode(&planned.leaf, &mut scratch));
-        rows.push(row.map_err(|error| error.in_column(&planned.leaf.path))?);
+        rows.push(Some(row.map_err(|error| error.in_column(&planned.leaf.path))?));
+        // One that lies among data pages is not known beforehand, so it would not be looked up.
+        let dictionary = scratch.take_opened().filter(|_| leaf.dictionary.is_some());
+        opened.extend(dictionary.map(|dictionary| (column, dictionary)));
     }
-    trace::assemble(plan, rows)
+    for column in 0..rows.len() {
+        if let Some(row) = row_without_values(plan, &rows, column)
+            && let Some(place) = rows.get_mut(column)
+        {
+            *place = Some(row);
+        }
+    }
+    let rows = rows.into_iter().collect::<Option<Vec<_>>>();
+    let rows = rows.ok_or_else(|| DecodeError::new(0, "all columns of a group are without values"))?;
+    let (id, trace) = trace::assemble(plan, rows)?;
+    Ok((id, trace, opened))
+}
+
+/// The row of a column that was not read: its levels are those of the nearest group around it that has values.
+/// `None` for a column that has its row.
+fn row_without_values(plan: &Plan, rows: &[Option<LeafRow>], column: Column) -> Option<LeafRow> {
+    if rows.get(column)?.is_some() {
+        return None;
+    }
+    let mut driver = plan.leaves.get(column)?.parent?;
+    // Parents are drivers of ever larger groups, so this ends.
+    for _ in 0..rows.len() {
+        if let Some(row) = rows.get(driver)? {
+            return Some(LeafRow::without_values(row));
+        }
+        driver = plan.leaves.get(driver)?.parent?;
+    }
+    None
 }

@@ -25,7 +25,7 @@
 //!   varint  pages p, then p varints: rows of each page. Pages of all leaves break at the same rows.
 //!   l times, in the order of the leaves, which lie in the file without gaps:
 //!     byte    bits 0-2 Parquet's number of the codec, bit 3 a dictionary page comes first,
-//!             bit 4 one data page holds the whole row group
+//!             bit 4 the leaf has no value in the row group: one data page has all its nulls (unset if p is 1)
 //!     varint  bytes of the dictionary page with its header, if bit 3
 //!     1 or p varints: bytes of each data page with its header
 //! ids, 16 * n bytes: the trace ids, ascending. The position of an id is its row in the file.

@@ -1,14 +1,15 @@
 //! Takes one row out of one column chunk: finds its page, its entries in the page, and their values.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
     DecodeError, Section,
     footer::{Codec, Leaf},
+    levels::{Row, Slice, level_width},
     page::{DataPage, Inflater, Page},
-    values::{PageValues, Values},
+    values::{Dictionary, Encoding, PageValues, Values},
 };
 
 /// Entries (values and nulls) one row may have in one column. A trace of 100,000 spans has a few millions.
@@ -18,19 +19,36 @@ const MAX_ROW_SLOTS: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct ChunkRow {
     pub(crate) codec: Codec,
-    pub(crate) dictionary: Option<Section>,
+    pub(crate) dictionary: Option<DictionaryPage>,
     /// One or more data pages; the row is in one of them.
     pub(crate) pages: Section,
     /// Counted from the first of those pages.
     pub(crate) row: u64,
 }
 
+/// The dictionary of a column chunk.
+#[derive(Debug, Clone)]
+pub(crate) enum DictionaryPage {
+    Fetched(Section),
+    /// Decompressed for a row before this one.
+    Known(Arc<Dictionary>),
+}
+
 /// One row of one column: a level pair for each entry, and the values of those that are not null.
 #[derive(Debug, Clone)]
 pub(crate) struct LeafRow {
-    pub(crate) reps: Vec<u8>,
-    pub(crate) defs: Vec<u8>,
+    pub(crate) reps: Arc<[u8]>,
+    pub(crate) defs: Arc<[u8]>,
     pub(crate) values: Values,
+}
+
+impl LeafRow {
+    /// The row of a column without any value, given the row of the driver of its group: each entry of the driver is a
+    /// null of the column, and where the driver has no entry of its own, the column has none either.
+    pub(crate) fn without_values(driver: &LeafRow) -> LeafRow {
+        let LeafRow { reps, defs, values: _ } = driver;
+        LeafRow { reps: Arc::clone(reps), defs: Arc::clone(defs), values: Values::None }
+    }
 }
 
 /// What the columns of a row share while they are decoded.
@@ -39,14 +57,22 @@ pub(crate) struct Scratch {
     inflater: Inflater,
     known: Vec<KnownSlots>,
     known_defs: Vec<KnownDefs>,
+    /// The dictionary that the last column needed, if it was not known before.
+    opened: Option<Arc<Dictionary>>,
+}
+
+impl Scratch {
+    pub(crate) fn take_opened(&mut self) -> Option<Arc<Dictionary>> {
+        self.opened.take()
+    }
 }
 
 /// Where a row is among the entries of a page. Most columns of a group have the same repetition levels, byte for
 /// byte, and comparing them is much cheaper than searching them.
 struct KnownSlots {
     encoded: Bytes,
-    max: u8,
-    row: u64,
+    width: u8,
+    row: usize,
     /// Entries of the page.
     all: usize,
     slots: RowSlots,
@@ -56,10 +82,11 @@ struct KnownSlots {
 #[derive(Debug, Clone)]
 struct RowSlots {
     range: Range<usize>,
-    reps: Vec<u8>,
+    reps: Arc<[u8]>,
+    greatest: u8,
 }
 
-/// The same for definition levels: all columns of a group that are empty have the same ones, for example.
+/// The same for definition levels.
 struct KnownDefs {
     encoded: Bytes,
     max: u8,
@@ -71,24 +98,22 @@ struct KnownDefs {
 /// The definition levels of a row's entries, and how many values lie in front of the row and in the whole page.
 #[derive(Debug, Clone)]
 struct RowDefs {
-    defs: Vec<u8>,
+    defs: Arc<[u8]>,
     values_before: usize,
     values_in_page: usize,
 }
 
 impl ChunkRow {
     pub(crate) fn decode(&self, leaf: &Leaf, scratch: &mut Scratch) -> Result<LeafRow, DecodeError> {
-        let mut dictionary_page = match &self.dictionary {
-            Some(section) => Some(Page::read(section, self.codec)?.0),
-            None => None,
-        };
+        scratch.opened = None;
+        let mut dictionary = self.dictionary()?;
         let mut rest = self.pages.clone();
         let mut row = self.row;
         while !rest.bytes.is_empty() {
             let (page, after) = Page::read(&rest, self.codec)?;
             rest = after;
             if page.is_dictionary() {
-                dictionary_page = Some(page);
+                dictionary = Some(Source::Page(page));
                 continue;
             }
             if !page.is_data() {
@@ -103,7 +128,7 @@ impl ChunkRow {
             let page = page.data(leaf.max_rep, leaf.max_def, &mut scratch.inflater)?;
             match slots_of(&page, leaf, row, &mut scratch.known)? {
                 Found::Slots(slots) => {
-                    return read_slots((&page, dictionary_page.as_ref()), leaf, slots, scratch);
+                    return read_slots((&page, dictionary.as_ref()), leaf, slots, scratch);
                 }
                 Found::PageHasOnly(rows) => row -= rows,
             }
@@ -117,8 +142,8 @@ impl ChunkRow {
             return Err(DecodeError::new(self.pages.offset, "trace ids are repeated or optional"));
         }
         let inflater = &mut Inflater::default();
-        let mut dictionary = match &self.dictionary {
-            Some(section) => Some(Page::read(section, self.codec)?.0.dictionary(inflater)?),
+        let mut dictionary = match self.dictionary()? {
+            Some(source) => Some(source.open(leaf, inflater)?),
             None => None,
         };
         let mut rest = self.pages.clone();
@@ -127,7 +152,7 @@ impl ChunkRow {
             let (page, after) = Page::read(&rest, self.codec)?;
             rest = after;
             if page.is_dictionary() {
-                dictionary = Some(page.dictionary(inflater)?);
+                dictionary = Some(Source::Page(page).open(leaf, inflater)?);
                 continue;
             }
             if !page.is_data() {
@@ -136,7 +161,7 @@ impl ChunkRow {
             let page = page.data(0, 0, inflater)?;
             let slots = page.slots();
             let values =
-                page.values(slots, inflater)?.decode(leaf.physical, 0..slots, dictionary.as_ref())?;
+                page.values(slots, inflater)?.decode(leaf.physical, 0..slots, dictionary.as_deref())?;
             if let Values::Strings { buffer, ranges } = values {
                 let text = |r: &Range<u32>| buffer.get(r.start as usize..r.end as usize);
                 if let Some(at) = ranges.iter().position(|r| text(r) == Some(wanted)) {
@@ -146,6 +171,29 @@ impl ChunkRow {
             row += slots as u64;
         }
         Ok(None)
+    }
+
+    fn dictionary(&self) -> Result<Option<Source>, DecodeError> {
+        Ok(match &self.dictionary {
+            Some(DictionaryPage::Fetched(section)) => Some(Source::Page(Page::read(section, self.codec)?.0)),
+            Some(DictionaryPage::Known(dictionary)) => Some(Source::Known(Arc::clone(dictionary))),
+            None => None,
+        })
+    }
+}
+
+/// A dictionary that may have to be decompressed yet.
+enum Source {
+    Page(Page),
+    Known(Arc<Dictionary>),
+}
+
+impl Source {
+    fn open(&self, leaf: &Leaf, inflater: &mut Inflater) -> Result<Arc<Dictionary>, DecodeError> {
+        match self {
+            Source::Page(page) => Ok(Arc::new(Dictionary::new(page.dictionary(inflater)?, leaf.physical))),
+            Source::Known(dictionary) => Ok(Arc::clone(dictionary)),
+        }
     }
 }
 
@@ -162,43 +210,43 @@ fn slots_of(
     row: u64,
     known: &mut Vec<KnownSlots>,
 ) -> Result<Found, DecodeError> {
-    let slots = page.slots();
+    let all = page.slots();
+    let row = usize::try_from(row).unwrap_or(usize::MAX);
     if leaf.max_rep == 0 {
-        return Ok(match usize::try_from(row) {
-            Ok(row) if row < slots => Found::Slots(RowSlots { range: row..row + 1, reps: vec![0] }),
-            Ok(_) | Err(_) => Found::PageHasOnly(slots as u64),
+        return Ok(if row < all {
+            Found::Slots(RowSlots { range: row..row + 1, reps: [0].into(), greatest: 0 })
+        } else {
+            Found::PageHasOnly(all as u64)
         });
     }
-    let encoded = page.rep_bytes();
-    let is_same =
-        |k: &&KnownSlots| k.row == row && k.all == slots && k.max == leaf.max_rep && k.encoded == *encoded;
-    if let Some(known) = known.iter().rev().find(is_same) {
-        return Ok(Found::Slots(known.slots.clone()));
-    }
-    let reps = page.rep(leaf.max_rep)?;
-    if slots > 0 && reps.nth_zero(0)? != Some(0) {
-        return Err(DecodeError::new(page.offset(), "page does not start with a row"));
-    }
-    let start = match usize::try_from(row) {
-        Ok(row) => reps.nth_zero(row)?,
-        Err(_) => None,
+    let (encoded, width) = (page.rep_bytes(), level_width(leaf.max_rep));
+    let is_same = |k: &&KnownSlots| k.row == row && k.all == all && k.width == width && k.encoded == *encoded;
+    let slots = match known.iter().rev().find(is_same) {
+        Some(known) => known.slots.clone(),
+        None => {
+            let levels = page.rep(leaf.max_rep)?;
+            if !levels.starts_with_zero()? {
+                return Err(DecodeError::new(page.offset(), "page does not start with a row"));
+            }
+            let range = match levels.row(row)? {
+                Row::Entries(range) => range,
+                Row::Behind { rows } => return Ok(Found::PageHasOnly(rows as u64)),
+            };
+            if range.len() > MAX_ROW_SLOTS {
+                return Err(DecodeError::new(page.offset(), "row has more entries than this program reads"));
+            }
+            let reps = levels.levels(range.start, range.end, leaf.max_rep)?;
+            let greatest = reps.iter().copied().max().unwrap_or(0);
+            let slots = RowSlots { range, reps: reps.into(), greatest };
+            let encoded = encoded.clone();
+            known.push(KnownSlots { encoded, width, row, all, slots: slots.clone() });
+            slots
+        }
     };
-    let Some(start) = start else {
-        return Ok(Found::PageHasOnly(reps.count_equal(0, slots)? as u64));
-    };
-    // The row ends where the next one starts.
-    let next = usize::try_from(row).ok().and_then(|row| row.checked_add(1));
-    let end = match next {
-        Some(next) => reps.nth_zero(next)?.unwrap_or(slots),
-        None => slots,
-    };
-    if end - start > MAX_ROW_SLOTS {
-        return Err(DecodeError::new(page.offset(), "row has more entries than this program reads"));
+    if slots.greatest > leaf.max_rep {
+        return Err(DecodeError::new(page.offset(), "level above the schema's greatest"));
     }
-    let found = RowSlots { range: start..end, reps: reps.levels(start, end, leaf.max_rep)? };
-    let encoded = encoded.clone();
-    known.push(KnownSlots { encoded, max: leaf.max_rep, row, all: slots, slots: found.clone() });
-    Ok(Found::Slots(found))
+    Ok(Found::Slots(slots))
 }
 
 /// The definition levels of a row's entries.
@@ -210,7 +258,7 @@ fn defs_of(
 ) -> Result<RowDefs, DecodeError> {
     let (max, all) = (leaf.max_def, page.slots());
     if max == 0 {
-        let defs = vec![0; range.len()];
+        let defs = vec![0; range.len()].into();
         return Ok(RowDefs { defs, values_before: range.start, values_in_page: all });
     }
     let encoded = page.def_bytes();
@@ -218,23 +266,19 @@ fn defs_of(
     if let Some(known) = known.iter().rev().find(is_same) {
         return Ok(known.defs.clone());
     }
-    let levels = page.def(max)?;
-    let defs = RowDefs {
-        defs: levels.levels(range.start, range.end, max)?,
-        values_before: levels.count_equal(u32::from(max), range.start)?,
-        values_in_page: levels.count_equal(u32::from(max), all)?,
-    };
+    let Slice { levels, before, all: in_page } = page.def(max)?.slice(range, max)?;
+    let defs = RowDefs { defs: levels.into(), values_before: before, values_in_page: in_page };
     known.push(KnownDefs { encoded: encoded.clone(), max, all, range: range.clone(), defs: defs.clone() });
     Ok(defs)
 }
 
 fn read_slots(
-    (page, dictionary): (&DataPage, Option<&Page>),
+    (page, dictionary): (&DataPage, Option<&Source>),
     leaf: &Leaf,
     slots: RowSlots,
     scratch: &mut Scratch,
 ) -> Result<LeafRow, DecodeError> {
-    let RowSlots { range, reps } = slots;
+    let RowSlots { range, reps, greatest: _ } = slots;
     let RowDefs { defs, values_before, values_in_page } =
         defs_of(page, leaf, &range, &mut scratch.known_defs)?;
     let count = defs.iter().filter(|def| **def == leaf.max_def).count();
@@ -244,12 +288,16 @@ fn read_slots(
     let inflater = &mut scratch.inflater;
     let values = page.values(values_in_page, inflater)?;
     let dictionary = match dictionary {
-        Some(page) if values.encoding == super::values::Encoding::Dictionary => {
-            Some(page.dictionary(inflater)?)
+        Some(source) if values.encoding == Encoding::Dictionary => {
+            let dictionary = source.open(leaf, inflater)?;
+            if let Source::Page(_) = source {
+                scratch.opened = Some(Arc::clone(&dictionary));
+            }
+            Some(dictionary)
         }
         Some(_) | None => None,
     };
-    let values = decode_values(&values, leaf, values_before..values_before + count, dictionary.as_ref())?;
+    let values = decode_values(&values, leaf, values_before..values_before + count, dictionary.as_deref())?;
     Ok(LeafRow { reps, defs, values })
 }
 
@@ -257,7 +305,7 @@ fn decode_values(
     values: &PageValues,
     leaf: &Leaf,
     wanted: Range<usize>,
-    dictionary: Option<&PageValues>,
+    dictionary: Option<&Dictionary>,
 ) -> Result<Values, DecodeError> {
     let count = wanted.len();
     let values = values.decode(leaf.physical, wanted, dictionary)?;

@@ -22,6 +22,8 @@ pub(crate) type Column = usize;
 pub(crate) struct PlannedLeaf {
     pub(crate) file_index: usize,
     pub(crate) leaf: Leaf,
+    /// The driver of the innermost group it is in, other than itself. A leaf without any value has the same levels.
+    pub(crate) parent: Option<Column>,
 }
 
 #[derive(Debug, Clone)]
@@ -224,7 +226,7 @@ impl Planner<'_> {
 
     fn column_if_there(&mut self, path: &str) -> Option<Column> {
         let (file_index, leaf) = *self.by_path.get(path)?;
-        self.planned.push(PlannedLeaf { file_index, leaf: leaf.clone() });
+        self.planned.push(PlannedLeaf { file_index, leaf: leaf.clone(), parent: None });
         Some(self.planned.len() - 1)
     }
 
@@ -236,7 +238,13 @@ impl Planner<'_> {
         }
     }
 
-    fn group_since(&self, start: Column, driver: Column) -> Group {
+    /// The group of the columns planned since `start`. Groups in it are there already.
+    fn group_since(&mut self, start: Column, driver: Column) -> Group {
+        for (column, planned) in self.planned.iter_mut().enumerate().skip(start) {
+            if column != driver {
+                planned.parent.get_or_insert(driver);
+            }
+        }
         Group { driver, all: start..self.planned.len() }
     }
 

@@ -3,6 +3,8 @@
 //! Nothing is unpacked to be counted: a run-length run is one addition, and in a bit-packed run a machine word's
 //! worth of levels is tested at once. That is what makes finding one row in a page of thousands cheap.
 
+use std::ops::Range;
+
 use super::DecodeError;
 
 /// A hybrid-encoded sequence of `len` values of `width` bits.
@@ -21,10 +23,74 @@ enum Run<'a> {
     Packed { bytes: &'a [u8], len: usize },
 }
 
+/// Where a row is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Row {
+    Entries(Range<usize>),
+    /// The sequence has only so many rows.
+    Behind {
+        rows: usize,
+    },
+}
+
+/// Levels of some entries, and how many entries with a value there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slice {
+    pub(crate) levels: Vec<u8>,
+    /// In front of the entries.
+    pub(crate) before: usize,
+    /// Everywhere.
+    pub(crate) all: usize,
+}
+
 impl Run<'_> {
     fn len(&self) -> usize {
         match self {
             Run::Repeated { len, .. } | Run::Packed { len, .. } => *len,
+        }
+    }
+
+    /// Position of the zero with the number `nth` (counted from 0), or how many zeros there are.
+    fn nth_zero(&self, width: u8, nth: usize) -> Result<usize, usize> {
+        match *self {
+            Run::Repeated { value: 0, len } => {
+                if nth < len {
+                    Ok(nth)
+                } else {
+                    Err(len)
+                }
+            }
+            Run::Repeated { .. } => Err(0),
+            Run::Packed { bytes, len } => {
+                let packed = Packed { bytes, width };
+                let mut step = Equal::new(packed, len, 0);
+                let mut seen = 0;
+                while let Some((count, values)) = step.next_word() {
+                    if seen + count > nth {
+                        let first = step.at - values;
+                        let mut zeros = (first..step.at).filter(|i| packed.get(*i) == 0);
+                        return zeros.nth(nth - seen).ok_or(seen + count);
+                    }
+                    seen += count;
+                }
+                Err(seen)
+            }
+        }
+    }
+
+    /// How many of the first `end` values equal `value`.
+    fn count_equal(&self, width: u8, value: u32, end: usize) -> usize {
+        match *self {
+            Run::Repeated { value: of_run, len } if of_run == value => end.min(len),
+            Run::Repeated { .. } => 0,
+            Run::Packed { bytes, len } => {
+                let mut step = Equal::new(Packed { bytes, width }, end.min(len), value);
+                let mut count = 0;
+                while let Some((equal, _)) = step.next_word() {
+                    count += equal;
+                }
+                count
+            }
         }
     }
 }
@@ -57,55 +123,56 @@ impl<'a> Hybrid<'a> {
         Runs { bytes: self.bytes, width: self.width, left: self.len, offset: self.offset }
     }
 
-    /// Position of the zero with the number `nth` (counted from 0); `None` if there are not as many.
-    pub(crate) fn nth_zero(&self, nth: usize) -> Result<Option<usize>, DecodeError> {
+    /// The entries of the row with the number `nth` (counted from 0), in repetition levels: from its zero to the next.
+    pub(crate) fn row(&self, nth: usize) -> Result<Row, DecodeError> {
         let (mut seen, mut at) = (0, 0);
+        let mut start = None;
         for run in self.runs() {
             let run = run?;
-            match run {
-                Run::Repeated { value: 0, len } if nth - seen < len => return Ok(Some(at + nth - seen)),
-                Run::Repeated { value: 0, len } => seen += len,
-                Run::Repeated { .. } => {}
-                Run::Packed { bytes, len } => {
-                    let mut step = Equal::new(bytes, self.width, len, 0);
-                    while let Some((count, values)) = step.next_word() {
-                        if seen + count > nth {
-                            let first = step.at - values;
-                            let packed = Packed { bytes, width: self.width };
-                            let zeros = (first..step.at).filter(|i| packed.get(*i) == 0);
-                            return Ok(zeros.skip(nth - seen).map(|i| at + i).next());
-                        }
-                        seen += count;
-                    }
+            if start.is_none() {
+                match run.nth_zero(self.width, nth - seen) {
+                    Ok(position) => start = Some(at + position),
+                    Err(zeros) => seen += zeros,
+                }
+            }
+            // A second look at the run with the first zero, but no other is looked at twice.
+            if let Some(start) = start {
+                match run.nth_zero(self.width, nth + 1 - seen) {
+                    Ok(position) => return Ok(Row::Entries(start..at + position)),
+                    Err(zeros) => seen += zeros,
                 }
             }
             at += run.len();
         }
-        Ok(None)
+        Ok(match start {
+            Some(start) => Row::Entries(start..at),
+            None => Row::Behind { rows: seen },
+        })
     }
 
-    /// How many of the values in front of `end` equal `value`.
-    pub(crate) fn count_equal(&self, value: u32, end: usize) -> Result<usize, DecodeError> {
-        let (mut count, mut at) = (0, 0);
+    /// Whether the first value is zero; true if there is none.
+    pub(crate) fn starts_with_zero(&self) -> Result<bool, DecodeError> {
+        match self.runs().find(|run| run.as_ref().map_or(true, |run| run.len() > 0)) {
+            Some(run) => Ok(run?.nth_zero(self.width, 0) == Ok(0)),
+            None => Ok(true),
+        }
+    }
+
+    /// The definition levels of `range`, which must be at most `max`, and how many of the whole page's are `max`.
+    pub(crate) fn slice(&self, range: &Range<usize>, max: u8) -> Result<Slice, DecodeError> {
+        let mut slice = Slice { levels: self.levels(range.start, range.end, max)?, before: 0, all: 0 };
+        let mut at = 0;
         for run in self.runs() {
-            if at >= end {
-                break;
-            }
             let run = run?;
-            let wanted = run.len().min(end - at);
-            match run {
-                Run::Repeated { value: of_run, .. } if of_run == value => count += wanted,
-                Run::Repeated { .. } => {}
-                Run::Packed { bytes, .. } => {
-                    let mut step = Equal::new(bytes, self.width, wanted, value);
-                    while let Some((equal, _)) = step.next_word() {
-                        count += equal;
-                    }
-                }
-            }
+            let all = run.count_equal(self.width, u32::from(max), run.len());
+            slice.all += all;
+            slice.before += match range.start.saturating_sub(at) {
+                in_front if in_front >= run.len() => all,
+                in_front => run.count_equal(self.width, u32::from(max), in_front),
+            };
             at += run.len();
         }
-        Ok(count)
+        Ok(slice)
     }
 
     /// Hands `take` the values from `start` to `end`, in order.
@@ -242,52 +309,71 @@ struct Equal<'a> {
     value: u32,
     /// Values looked at so far.
     at: usize,
-    /// Values in one step: as many groups of eight as fit a word.
+    /// Values in one step.
     step: usize,
-    /// The lowest bit of each value.
-    lanes: u64,
     pattern: u64,
 }
 
-impl<'a> Equal<'a> {
-    fn new(bytes: &'a [u8], width: u8, len: usize, value: u32) -> Equal<'a> {
-        let packed = Packed { bytes, width };
-        let bits = usize::from(width);
-        // Widths above 8 (dictionary codes) are never counted this way; one value a step keeps them right.
-        let step = if (1..=8).contains(&width) { 64 / (8 * bits) * 8 } else { 1 };
-        let mut lanes = 0u64;
-        if width > 0 {
-            for lane in 0..step {
-                lanes |= 1 << (lane * bits);
+/// By width: the lowest bit of each value in a word of as many groups of eight values as fit.
+const LANES: [u64; 9] = {
+    let mut lanes = [0; 9];
+    let mut width = 1;
+    while width <= 8 {
+        let mut lane = 0;
+        while lane < word_values(width) {
+            #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            {
+                lanes[width] |= 1 << (lane * width);
             }
+            lane += 1;
         }
-        let pattern = lanes.wrapping_mul(u64::from(value));
-        Equal { packed, len, value, at: 0, step, lanes, pattern }
+        width += 1;
+    }
+    lanes
+};
+
+const fn word_values(width: usize) -> usize {
+    64 / (8 * width) * 8
+}
+
+impl<'a> Equal<'a> {
+    fn new(packed: Packed<'a>, len: usize, value: u32) -> Equal<'a> {
+        let width = usize::from(packed.width);
+        // Widths above 8 (dictionary codes) are never counted this way; one value a step keeps them right.
+        let is_narrow = (1..=8).contains(&width) && u64::from(value) >> width == 0;
+        let (step, lanes) = match LANES.get(width) {
+            Some(lanes) if is_narrow => (word_values(width), *lanes),
+            Some(_) | None => (1, 0),
+        };
+        Equal { packed, len, value, at: 0, step, pattern: lanes.wrapping_mul(u64::from(value)) }
     }
 
     /// The next step's number of equal values and of values.
     #[inline]
     fn next_word(&mut self) -> Option<(usize, usize)> {
-        let left = self.len - self.at;
-        if left == 0 {
+        let values = (self.len - self.at).min(self.step);
+        if values == 0 {
             return None;
         }
-        let width = self.packed.width;
-        if left < self.step || width == 0 || width > 8 || u64::from(self.value) >> width != 0 {
-            let values = left.min(self.step);
-            let equal = (self.at..self.at + values).filter(|i| self.packed.get(*i) == self.value).count();
-            self.at += values;
-            return Some((equal, values));
+        if self.step == 1 {
+            let is_equal = self.packed.get(self.at) == self.value;
+            self.at += 1;
+            return Some((usize::from(is_equal), 1));
         }
+        let width = usize::from(self.packed.width);
         // A step is whole groups of eight, so it starts at a byte.
-        let differing = load_u64(self.packed.bytes, self.at / 8 * usize::from(width)) ^ self.pattern;
+        let differing = load_u64(self.packed.bytes, self.at / 8 * width) ^ self.pattern;
         let mut any = differing;
         for shift in 1..width {
             any |= differing >> shift;
         }
-        let different = (any & self.lanes).count_ones() as usize;
-        self.at += self.step;
-        Some((self.step - different, self.step))
+        let mut lanes = LANES.get(width).copied().unwrap_or(0);
+        if values < self.step {
+            // The last step: `values * width` is less than 64.
+            lanes &= (1 << (values * width)) - 1;
+        }
+        self.at += values;
+        Some((values - (any & lanes).count_ones() as usize, values))
     }
 }
 

@@ -84,7 +84,7 @@ impl PageValues {
         &self,
         physical: Physical,
         wanted: Range<usize>,
-        dictionary: Option<&PageValues>,
+        dictionary: Option<&Dictionary>,
     ) -> Result<Values, DecodeError> {
         if wanted.is_empty() {
             return Ok(Values::None);
@@ -121,28 +121,13 @@ impl PageValues {
         &self,
         physical: Physical,
         wanted: Range<usize>,
-        dictionary: &PageValues,
+        dictionary: &Dictionary,
     ) -> Result<Values, DecodeError> {
         let (width, codes) = self.bytes.split_first().ok_or_else(|| self.error("page of codes is empty"))?;
         let hybrid = Hybrid::new(codes, *width, self.count, self.offset)?;
         let mut codes = Vec::with_capacity(wanted.len());
         hybrid.for_each(wanted.start, wanted.end, |code| codes.push(code))?;
-        let greatest = codes.iter().copied().max().unwrap_or(0) as usize;
-        if greatest >= dictionary.count {
-            return Err(self.error("code is not in the dictionary"));
-        }
-        // Entries behind the greatest code are not looked at.
-        let entries = dictionary.decode_plain(physical, &(0..greatest + 1))?;
-        let picked = match entries {
-            Values::None => None,
-            Values::Bools(entries) => pick(&entries, &codes).map(Values::Bools),
-            Values::Ints(entries) => pick(&entries, &codes).map(Values::Ints),
-            Values::Doubles(entries) => pick(&entries, &codes).map(Values::Doubles),
-            Values::Strings { buffer, ranges } => {
-                pick(&ranges, &codes).map(|ranges| Values::Strings { buffer, ranges })
-            }
-        };
-        picked.ok_or_else(|| self.error("code is not in the dictionary"))
+        dictionary.pick(physical, &codes)?.ok_or_else(|| self.error("code is not in the dictionary"))
     }
 
     fn decode_plain(&self, physical: Physical, wanted: &Range<usize>) -> Result<Values, DecodeError> {
@@ -174,22 +159,14 @@ impl PageValues {
     }
 
     fn decode_plain_strings(&self, wanted: &Range<usize>) -> Option<Values> {
-        let mut at = 0usize;
-        let length = |at: usize| {
-            let word = self.bytes.get(at..at + 4)?;
-            usize::try_from(u32::from_le_bytes(word.try_into().ok()?)).ok()
-        };
+        let mut at = 0;
         for _ in 0..wanted.start {
-            at = at.checked_add(4)?.checked_add(length(at)?)?;
+            at = string_at(&self.bytes, at)?.end;
         }
         // Each value takes four bytes of the page, so the page bounds what is reserved.
         let mut ranges = Vec::with_capacity(wanted.len().min(self.bytes.len() / 4));
         for _ in wanted.clone() {
-            let start = at.checked_add(4)?;
-            let end = start.checked_add(length(at)?)?;
-            if end > self.bytes.len() {
-                return None;
-            }
+            let Range { start, end } = string_at(&self.bytes, at)?;
             ranges.push(u32::try_from(start).ok()?..u32::try_from(end).ok()?);
             at = end;
         }
@@ -240,6 +217,71 @@ impl PageValues {
         }
         Ok(Values::Strings { buffer: self.bytes.clone(), ranges })
     }
+}
+
+/// A decompressed dictionary page, in which a byte string is found by its code without a walk over those before it.
+#[derive(Debug)]
+pub(crate) struct Dictionary {
+    page: PageValues,
+    /// Of byte strings: where each one begins. Fewer than the page claims if it is cut off.
+    starts: Vec<u32>,
+}
+
+impl Dictionary {
+    /// `page` is of PLAIN values.
+    pub(crate) fn new(page: PageValues, physical: Physical) -> Dictionary {
+        let mut starts = Vec::new();
+        if physical == Physical::ByteArray {
+            // Each string takes four bytes of the page, so the page bounds what is reserved.
+            starts.reserve_exact(page.count.min(page.bytes.len() / 4));
+            let mut at = 0;
+            while starts.len() < page.count
+                && let Some(range) = string_at(&page.bytes, at)
+                && let Ok(start) = u32::try_from(range.start)
+            {
+                starts.push(start);
+                at = range.end;
+            }
+        }
+        Dictionary { page, starts }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.page.bytes.len() + self.starts.capacity() * size_of::<u32>()
+    }
+
+    /// The entries with these codes; `None` if one does not exist.
+    fn pick(&self, physical: Physical, codes: &[u32]) -> Result<Option<Values>, DecodeError> {
+        if physical == Physical::ByteArray {
+            let buffer = &self.page.bytes;
+            let range = |code: &u32| {
+                let start = *self.starts.get(*code as usize)?;
+                let range = string_at(buffer, usize::try_from(start).ok()?.checked_sub(4)?)?;
+                Some(start..u32::try_from(range.end).ok()?)
+            };
+            let ranges = codes.iter().map(range).collect::<Option<_>>();
+            return Ok(ranges.map(|ranges| Values::Strings { buffer: buffer.clone(), ranges }));
+        }
+        let greatest = codes.iter().copied().max().unwrap_or(0) as usize;
+        if greatest >= self.page.count {
+            return Ok(None);
+        }
+        // Entries behind the greatest code are not looked at.
+        Ok(match self.page.decode_plain(physical, &(0..greatest + 1))? {
+            Values::Bools(entries) => pick(&entries, codes).map(Values::Bools),
+            Values::Ints(entries) => pick(&entries, codes).map(Values::Ints),
+            Values::Doubles(entries) => pick(&entries, codes).map(Values::Doubles),
+            Values::None | Values::Strings { .. } => None,
+        })
+    }
+}
+
+/// Where the PLAIN byte string at `at` has its text; `None` if it reaches past the end.
+fn string_at(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+    let start = at.checked_add(4)?;
+    let length = u32::from_le_bytes(bytes.get(at..start)?.try_into().ok()?);
+    let end = start.checked_add(usize::try_from(length).ok()?)?;
+    (end <= bytes.len()).then_some(start..end)
 }
 
 fn pick<T: Clone>(entries: &[T], codes: &[u32]) -> Option<Vec<T>> {

@@ -59,6 +59,13 @@ pub struct PageLocation {
     pub first_row: u64,
 }
 
+impl RowGroupLayout {
+    /// True if the leaf certainly has no value in the row group: that is what a single page instead of many stands for.
+    pub fn is_without_values(&self, leaf: &LeafLayout) -> bool {
+        leaf.pages.len() == 1 && self.page_rows.len() > 1
+    }
+}
+
 impl LeafLayout {
     /// The page that holds a row of the row group.
     pub fn page_of(&self, row: u64) -> Option<&PageLocation> {

@@ -140,8 +140,8 @@ proptest! {
             let row = number as u64;
             // By page, and by walking all pages as if there was no index.
             let page = pages.page_of(row).unwrap();
-            let located = ChunkRow { codec: chunk.codec, dictionary: dictionary.clone(), pages: section(&file, &page.range()), row: row - page.first_row };
-            let walked = ChunkRow { codec: chunk.codec, dictionary: dictionary.clone(), pages: section(&file, &chunk.data), row };
+            let located = ChunkRow { codec: chunk.codec, dictionary: dictionary.clone().map(DictionaryPage::Fetched), pages: section(&file, &page.range()), row: row - page.first_row };
+            let walked = ChunkRow { codec: chunk.codec, dictionary: dictionary.clone().map(DictionaryPage::Fetched), pages: section(&file, &chunk.data), row };
 
             prop_assert_eq!(&read_row(&located.decode(leaf, &mut scratch).unwrap()), expected);
             prop_assert_eq!(&read_row(&walked.decode(leaf, &mut scratch).unwrap()), expected);

@@ -56,7 +56,6 @@ proptest! {
         let bytes = encode(&values, width, group_runs);
         let hybrid = Hybrid::new(&bytes, width, values.len(), 0).unwrap();
         let end = pick.index(values.len() + 1);
-        let value = values.get(end).copied().unwrap_or(0);
         let zeros: Vec<usize> = (0..values.len()).filter(|i| values[*i] == 0).collect();
 
         let mut all = Vec::new();
@@ -66,22 +65,41 @@ proptest! {
 
         prop_assert_eq!(&all, &values);
         prop_assert_eq!(&tail, &values[end..]);
-        prop_assert_eq!(hybrid.count_equal(value, end).unwrap(), values[..end].iter().filter(|v| **v == value).count());
         for nth in [0, zeros.len() / 2, zeros.len().saturating_sub(1), zeros.len()] {
-            prop_assert_eq!(hybrid.nth_zero(nth).unwrap(), zeros.get(nth).copied());
+            let row = zeros.get(nth).map(|start| *start..zeros.get(nth + 1).copied().unwrap_or(values.len()));
+            prop_assert_eq!(hybrid.row(nth).unwrap(), row.map_or(Row::Behind { rows: zeros.len() }, Row::Entries));
         }
+        prop_assert_eq!(hybrid.starts_with_zero().unwrap(), values.first().is_none_or(|v| *v == 0));
+    }
+
+    #[test]
+    fn slices_have_the_levels_and_count_the_greatest((width, values, group_runs) in sequences(), a in any::<prop::sample::Index>(), b in any::<prop::sample::Index>()) {
+        let values: Vec<u32> = values.into_iter().map(|v| v & 0xff).collect();
+        let bytes = encode(&values, width, group_runs);
+        let hybrid = Hybrid::new(&bytes, width, values.len(), 0).unwrap();
+        let (a, b) = (a.index(values.len() + 1), b.index(values.len() + 1));
+        let range = a.min(b)..a.max(b);
+        let max = values.iter().copied().max().unwrap_or(0);
+        let count = |values: &[u32]| values.iter().filter(|v| **v == max).count();
+
+        let slice = hybrid.slice(&range, u8::try_from(max).unwrap()).unwrap();
+
+        let levels: Vec<u8> = values[range.clone()].iter().map(|v| u8::try_from(*v).unwrap()).collect();
+        prop_assert_eq!(slice, Slice { levels, before: count(&values[..range.start]), all: count(&values) });
     }
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), width in 0u8..=32, len in 0usize..100_000) {
         let hybrid = Hybrid::new(&bytes, width, len, 0).unwrap();
 
-        let found = hybrid.nth_zero(len / 2);
-        let counted = hybrid.count_equal(1, len);
-        let unpacked = hybrid.levels(len / 3, len, 7);
+        let found = hybrid.row(len / 2);
+        let sliced = hybrid.slice(&(len / 3..len), 7);
 
-        if let (Ok(found), Ok(counted), Ok(unpacked)) = (found, counted, unpacked) {
-            prop_assert!(found.is_none_or(|at| at < len) && counted <= len && unpacked.len() <= len);
+        if let Ok(Row::Entries(range)) = found {
+            prop_assert!(range.start < range.end && range.end <= len);
+        }
+        if let Ok(slice) = sliced {
+            prop_assert!(slice.before <= slice.all && slice.all <= len && slice.levels.len() == len - len / 3);
         }
     }
 }

@@ -101,11 +101,11 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_values_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), encoding in 0i32..10, count in 0usize..1000, from in 0usize..1000) {
-        let dictionary = page(bytes.clone(), Encoding::Plain, count);
-        let page = page(bytes, Encoding::from_parquet(encoding), count);
+        let dictionary = |physical| Dictionary::new(page(bytes.clone(), Encoding::Plain, count), physical);
+        let page = page(bytes.clone(), Encoding::from_parquet(encoding), count);
 
         for physical in [Physical::Boolean, Physical::Int32, Physical::Int64, Physical::Double, Physical::ByteArray, Physical::Other] {
-            if let Ok(values) = page.decode(physical, from.min(count)..count, Some(&dictionary)) {
+            if let Ok(values) = page.decode(physical, from.min(count)..count, Some(&dictionary(physical))) {
                 prop_assert_eq!(values.len(), count - from.min(count));
             }
         }
@@ -128,9 +128,25 @@ fn narrow_integers_wrap_at_32_bits() {
 fn codes_outside_of_the_dictionary_are_refused() {
     // Bit width 8, a run of two codes 3.
     let codes = page(vec![8, 4, 3], Encoding::Dictionary, 2);
-    let entries = |count| page(vec![0; 4 * count], Encoding::Plain, count);
+    let entries = |count| Dictionary::new(page(vec![0; 4 * count], Encoding::Plain, count), Physical::Int32);
 
     assert_eq!(codes.decode(Physical::Int32, 0..2, Some(&entries(4))).unwrap().len(), 2);
     assert!(codes.decode(Physical::Int32, 0..2, Some(&entries(3))).is_err());
     assert!(codes.decode(Physical::Int32, 0..2, None).is_err());
+}
+
+#[test]
+fn strings_of_a_dictionary_are_found_by_their_codes() {
+    let entries = b"\x01\0\0\0a\0\0\0\0\x02\0\0\0bc\xff\0\0\0cut off";
+    let dictionary = Dictionary::new(page(entries.to_vec(), Encoding::Plain, 4), Physical::ByteArray);
+    // Bit width 8, runs of one code.
+    let decode = |codes: &[u8]| {
+        let runs = codes.iter().flat_map(|code| [2, *code]);
+        let page = page([8].into_iter().chain(runs).collect(), Encoding::Dictionary, codes.len());
+        page.decode(Physical::ByteArray, 0..codes.len(), Some(&dictionary))
+    };
+
+    assert_eq!(strings(&decode(&[2, 0, 1, 2]).unwrap()), [&b"bc"[..], b"a", b"", b"bc"]);
+    assert!(decode(&[0, 3]).is_err());
+    assert!(decode(&[4]).is_err());
 }

@@ -3,6 +3,7 @@
 use tempo_backend::{Operation, keys};
 use tempo_block::WriteOptions;
 use tempo_model::{TraceId, trace::Trace};
+use tempo_proto::trace::Span;
 
 use crate::{
     fixtures::{Fixture, trace_json},
@@ -72,6 +73,35 @@ async fn without_a_usable_sidecar_the_footer_gives_the_same_traces() {
         for trace in traces.iter().step_by(7) {
             let expected = with.reader.find_trace(&id_of(trace)).await.unwrap().trace.unwrap();
             let found = opened.reader.find_trace(&id_of(trace)).await.unwrap().trace.unwrap();
+            assert_eq!(trace_json(&found), trace_json(&expected));
+        }
+    }
+}
+
+#[tokio::test]
+async fn leaves_without_values_are_left_out_and_the_trace_is_whole() {
+    let options = WriteOptions { spans_per_row_group: 1_000, spans_per_page: 100, ..options() };
+    let strip: [fn(&mut Span); 4] = [
+        |span| span.links.clear(),
+        |span| span.events.iter_mut().for_each(|event| event.attributes.clear()),
+        |span| span.attributes.clear(),
+        |span| {
+            span.events.clear();
+            span.links.iter_mut().for_each(|link| link.attributes.clear());
+        },
+    ];
+    for strip in strip {
+        let mut traces = odd_traces(14, 300, 20);
+        let groups = traces.iter_mut().flat_map(|t| &mut t.resource_spans);
+        groups.flat_map(|r| &mut r.scope_spans).flat_map(|s| &mut s.spans).for_each(strip);
+        let block = write(&columns(&traces), &options);
+        let mut without = block.clone();
+        without.objects.remove(keys::SIDECAR);
+
+        let (with, without) = (block.open().await, without.open().await);
+        for trace in traces.iter().step_by(7) {
+            let expected = without.reader.find_trace(&id_of(trace)).await.unwrap().trace.unwrap();
+            let found = with.reader.find_trace(&id_of(trace)).await.unwrap().trace.unwrap();
             assert_eq!(trace_json(&found), trace_json(&expected));
         }
     }
