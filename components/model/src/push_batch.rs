@@ -115,7 +115,10 @@ impl PushBatch {
     /// The context with this index; spans name theirs by it.
     pub fn context(&self, index: usize) -> Option<Context<'_>> {
         let range = self.contexts.get(index)?;
-        Some(Context { resource: slice(&self.payload, range.resource), scope: slice(&self.payload, range.scope) })
+        Some(Context {
+            resource: slice(&self.payload, range.resource),
+            scope: slice(&self.payload, range.scope),
+        })
     }
 
     pub fn trace_count(&self) -> usize {
@@ -172,7 +175,9 @@ impl<'a> Iterator for FragmentSpans<'a> {
             // The bytes were checked or written by us: a read that fails can only mean the end.
             if let Some((field, value)) = take_field(&mut self.run) {
                 match (field, value) {
-                    (1, Value::Varint(context)) => self.context = usize::try_from(context).unwrap_or(usize::MAX),
+                    (1, Value::Varint(context)) => {
+                        self.context = usize::try_from(context).unwrap_or(usize::MAX)
+                    }
                     (2, Value::Bytes(bytes)) => return Some(FragmentSpan { context: self.context, bytes }),
                     _ => {}
                 }
