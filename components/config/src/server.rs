@@ -34,12 +34,6 @@ pub struct ServerConfig {
     pub http_server_read_header_timeout: GoDuration,
     /// Time in which an answer must have been written, counted from the end of the request's headers.
     pub http_server_write_timeout: GoDuration,
-    /// Time after which an idle keep-alive connection is closed.
-    pub http_server_idle_timeout: GoDuration,
-    /// Largest gRPC message accepted.
-    pub grpc_server_max_recv_msg_size: ByteSize,
-    /// Largest gRPC message sent.
-    pub grpc_server_max_send_msg_size: ByteSize,
     /// Streams on one gRPC connection at once; 0 is no limit.
     pub grpc_server_max_concurrent_streams: u32,
     /// Idle time after which the gRPC server pings a client.
@@ -70,9 +64,6 @@ impl Default for ServerConfig {
             http_server_read_timeout: GoDuration::from_secs(30),
             http_server_read_header_timeout: GoDuration::ZERO,
             http_server_write_timeout: GoDuration::from_secs(30),
-            http_server_idle_timeout: GoDuration::from_mins(2),
-            grpc_server_max_recv_msg_size: ByteSize::from_mib(16),
-            grpc_server_max_send_msg_size: ByteSize::from_mib(16),
             grpc_server_max_concurrent_streams: 100,
             grpc_server_keepalive_time: GoDuration::from_hours(2),
             grpc_server_keepalive_timeout: GoDuration::from_secs(20),
@@ -117,8 +108,6 @@ pub struct InternalServerConfig {
     pub http_server_read_timeout: GoDuration,
     /// Time in which an answer must have been written.
     pub http_server_write_timeout: GoDuration,
-    /// Time after which an idle keep-alive connection is closed.
-    pub http_server_idle_timeout: GoDuration,
 }
 
 impl Default for InternalServerConfig {
@@ -131,7 +120,6 @@ impl Default for InternalServerConfig {
             http_tls_config: TlsServerConfig::default(),
             http_server_read_timeout: GoDuration::from_secs(30),
             http_server_write_timeout: GoDuration::from_secs(30),
-            http_server_idle_timeout: GoDuration::from_mins(2),
         }
     }
 }

@@ -38,20 +38,12 @@ pub struct TraceStorageConfig {
     pub blocklist_poll_tenant_concurrency: usize,
     /// Whether a tenant's blocks are listed when its index cannot be read.
     pub blocklist_poll_fallback: bool,
-    /// Processes that write the index of one tenant.
-    pub blocklist_poll_tenant_index_builders: usize,
     /// An index older than this is not used; 0 uses any.
     pub blocklist_poll_stale_tenant_index: GoDuration,
     /// Random pause before each tenant's poll, at most this many milliseconds.
     pub blocklist_poll_jitter_ms: u64,
     /// Failed polls of one tenant in a row that are tolerated.
     pub blocklist_poll_tolerate_consecutive_errors: u32,
-    /// Tenants that may fail in one poll before the whole poll counts as failed.
-    pub blocklist_poll_tolerate_tenant_failures: u32,
-    /// Whether folders of tenants that have no blocks any more are deleted.
-    pub empty_tenant_deletion_enabled: bool,
-    /// Age that such a folder must have.
-    pub empty_tenant_deletion_age: GoDuration,
     /// Our own keys, which Tempo does not have.
     pub tempo_rs: TraceStorageExtras,
 }
@@ -70,13 +62,9 @@ impl Default for TraceStorageConfig {
             blocklist_poll_concurrency: 50,
             blocklist_poll_tenant_concurrency: 1,
             blocklist_poll_fallback: true,
-            blocklist_poll_tenant_index_builders: 2,
             blocklist_poll_stale_tenant_index: GoDuration::ZERO,
             blocklist_poll_jitter_ms: 0,
             blocklist_poll_tolerate_consecutive_errors: 1,
-            blocklist_poll_tolerate_tenant_failures: 1,
-            empty_tenant_deletion_enabled: false,
-            empty_tenant_deletion_age: GoDuration::from_hours(12),
             tempo_rs: TraceStorageExtras::default(),
         }
     }
@@ -216,13 +204,11 @@ impl Default for AzureConfig {
 pub struct WalConfig {
     /// The directory of the write-ahead log and of blocks that are being written.
     pub path: String,
-    /// Spans whose times are further than this from now do not widen the time range of their block.
-    pub ingestion_time_range_slack: GoDuration,
 }
 
 impl Default for WalConfig {
     fn default() -> Self {
-        Self { path: "/var/tempo/wal".to_owned(), ingestion_time_range_slack: GoDuration::from_mins(2) }
+        Self { path: "/var/tempo/wal".to_owned() }
     }
 }
 

@@ -136,12 +136,6 @@ fn listeners(config: &Config, rules: &mut Rules) {
     ];
     server_tls("server.http_tls_config", &server.http_tls_config, rules);
     server_tls("server.grpc_tls_config", &server.grpc_tls_config, rules);
-    for (path, size) in [
-        ("server.grpc_server_max_recv_msg_size", server.grpc_server_max_recv_msg_size),
-        ("server.grpc_server_max_send_msg_size", server.grpc_server_max_send_msg_size),
-    ] {
-        rules.range(path, size.get(), 1..=u64::from(u32::MAX));
-    }
     if internal.enable {
         let host = &internal.http_listen_address;
         listeners.push(Listener {

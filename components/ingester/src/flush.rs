@@ -91,17 +91,33 @@ impl Ingester {
         Ok(report)
     }
 
-    /// Drives cutting, completing and flushing until `stop`; then syncs and closes the WAL. What is not flushed by then
-    /// is in the WAL and comes back at the next start.
+    /// Drives cutting, completing and flushing until `stop`; then flushes everything if so configured, syncs and closes
+    /// the WAL. What is not flushed by then is in the WAL and comes back at the next start.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), RunError> {
         let shared = &self.shared;
         let mut tasks = JoinSet::new();
         let mut checks = JoinSet::new();
+        let mut last_flush = JoinSet::new();
+        // Ends the tasks: later than `stop`, if everything is flushed first.
+        let abort = CancellationToken::new();
         let mut tick = tokio::time::interval(shared.settings.check_period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled(), if last_flush.is_empty() => {
+                    if !shared.settings.flush_on_stop {
+                        break;
+                    }
+                    let ingester = self.clone();
+                    last_flush.spawn(async move { ingester.drain().await });
+                    continue;
+                }
+                Some(flushed) = last_flush.join_next() => {
+                    if let Ok(Err(error)) = flushed {
+                        warn!(%error, "could not flush everything before the stop");
+                    }
+                    break;
+                }
                 // On its own, since it waits for its turn among pushes, and they wait for what this loop drives.
                 _ = tick.tick(), if checks.is_empty() => {
                     let checked = Arc::clone(shared);
@@ -130,7 +146,7 @@ impl Ingester {
                     let job = Job {
                         shared: Arc::clone(shared),
                         instance: Arc::clone(&instance),
-                        stop: stop.clone(),
+                        stop: abort.clone(),
                     };
                     tasks.spawn(shared.track("ingester: head to block", job.write_head(head)));
                 }
@@ -138,7 +154,7 @@ impl Ingester {
                     let job = Job {
                         shared: Arc::clone(shared),
                         instance: Arc::clone(&instance),
-                        stop: stop.clone(),
+                        stop: abort.clone(),
                     };
                     tasks.spawn(shared.track("ingester: block to backend", job.write_block(block)));
                 }
@@ -146,6 +162,7 @@ impl Ingester {
             shared.metrics.queue_length(tasks.len());
         }
         shared.is_read_only.store(true, Ordering::Release);
+        abort.cancel();
         shared.stopped.cancel();
         // Whatever it leaves undone is done at the next start.
         checks.shutdown().await;
@@ -168,6 +185,8 @@ enum UploadError {
     List(#[source] std::io::Error),
     #[error("write the block to the backend")]
     Write(#[from] WriteBlockError),
+    #[error("write the block to the backend: no end after {0:?}")]
+    TimedOut(Duration),
     #[error("release the block from the WAL")]
     Release(#[from] tempo_wal::AppendError),
 }
@@ -181,6 +200,7 @@ impl UploadError {
             UploadError::Write(
                 WriteBlockError::Store(_) | WriteBlockError::NotAsWritten { key: _, problem: _ },
             )
+            | UploadError::TimedOut(_)
             | UploadError::Release(_) => false,
         }
     }
@@ -439,7 +459,12 @@ impl Job {
         let meta = &block.meta;
         let dir = self.shared.local_block_dir(&self.instance.tenant, meta.block_id);
         let files = BlockFiles { objects: list_block_files(&dir).map_err(UploadError::List)?, dir };
-        self.shared.backend.write_block(meta, &files).await?;
+        tokio::time::timeout(
+            self.shared.settings.upload_timeout,
+            self.shared.backend.write_block(meta, &files),
+        )
+        .await
+        .map_err(|_| UploadError::TimedOut(self.shared.settings.upload_timeout))??;
         self.shared.blocklist.add(Arc::clone(meta));
         // From here on queries find the block in the blocklist, which they look at after they asked us.
         block.is_listed.store(true, Ordering::Release);

@@ -133,6 +133,10 @@ pub(crate) struct Settings {
     pub(crate) wal_max_bytes: u64,
     /// How long a flushed block's local copy is kept.
     pub(crate) keep_local: Duration,
+    /// Whether a stop flushes everything first.
+    pub(crate) flush_on_stop: bool,
+    /// After this long an attempt to write a block to the backend is given up.
+    pub(crate) upload_timeout: Duration,
     pub(crate) retry_min: Duration,
     pub(crate) retry_max: Duration,
 }
@@ -273,6 +277,8 @@ fn settings(config: &IngesterConfig) -> Settings {
         replay_memory_bytes,
         wal_max_bytes: extras.wal_max_bytes.get(),
         keep_local: config.complete_block_timeout.get(),
+        flush_on_stop: config.flush_all_on_shutdown,
+        upload_timeout: config.flush_op_timeout.get(),
         retry_min: extras.flush_retry_backoff_min.get(),
         retry_max: extras.flush_retry_backoff_max.get(),
     }

@@ -46,7 +46,6 @@ fn a_distributor_on_s3_is_read_and_refused_by_what_is_not_there_yet() {
 
     let config = parsed.config;
     assert_eq!(config.target, Target::Distributor);
-    assert_eq!(config.server.grpc_server_max_recv_msg_size, ByteSize::from_mib(16));
     assert_eq!(config.ingester.max_block_bytes, ByteSize::from_gib(1));
     assert!(config.ingester.flush_all_on_shutdown);
     assert_eq!(config.storage.trace.backend, BackendKind::S3);
@@ -59,6 +58,8 @@ fn a_distributor_on_s3_is_read_and_refused_by_what_is_not_there_yet() {
     assert_eq!(grpc.tls.min_version, ReceiverTlsVersion::Tls13);
     assert_eq!(grpc.max_message(), ByteSize::from_mib(16));
     let mut expected = not_implemented(&[
+        ("server.grpc_server_max_recv_msg_size", 7),
+        ("server.grpc_server_max_send_msg_size", 8),
         ("distributor.receivers.otlp.protocols.grpc.keepalive", 22),
         ("distributor.receivers.otlp.protocols.http.cors", 28),
         ("distributor.ring", 32),
@@ -73,7 +74,7 @@ fn a_distributor_on_s3_is_read_and_refused_by_what_is_not_there_yet() {
         ("overrides.metrics_generator_processors", 103),
     ]);
     expected.insert(
-        8,
+        10,
         "line 76: variable S3_ACCESS_KEY is not set and has no default: replaced by nothing".to_owned(),
     );
     assert_eq!(print(parsed.warnings), expected);
@@ -106,6 +107,8 @@ fn what_the_helm_chart_writes_is_read() {
             ("querier.search", 95),
             ("query_frontend.metrics", 102),
             ("query_frontend.search", 110),
+            ("server.grpc_server_max_recv_msg_size", 116),
+            ("server.grpc_server_max_send_msg_size", 117),
             ("storage.trace.pool", 131),
             ("storage.trace.search", 134),
             ("usage_report", 138),

@@ -41,10 +41,6 @@ const CASES: &[(&str, &str)] = &[
         "server.http_tls_config.client_ca_file: has no effect without cert_file and key_file",
     ),
     (
-        "server: {grpc_server_max_recv_msg_size: 0}",
-        "server.grpc_server_max_recv_msg_size: is 0, must be from 1 to 4294967295",
-    ),
-    (
         "distributor: {receivers: {otlp: }}",
         "distributor.receivers.otlp.protocols: names no protocol: add `grpc:`, `http:` or both",
     ),

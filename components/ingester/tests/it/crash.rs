@@ -6,7 +6,7 @@ use std::{
 };
 
 use tempo_backend::{Fault, When};
-use tempo_config::ByteSize;
+use tempo_config::{ByteSize, GoDuration};
 
 use crate::fixture::{Bucket, Running, batch, config, tenant};
 
@@ -159,4 +159,20 @@ async fn complete_block(dir: &Path) -> PathBuf {
             return found;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_never_ends_is_given_up_and_tried_again() {
+    let (dir, bucket) = (tempfile::tempdir().unwrap(), Bucket::new());
+    let mut config = config();
+    config.ingester.flush_op_timeout = GoDuration::from(Duration::from_millis(200));
+    let running = Running::start(dir.path(), &bucket, &config).await;
+    let next = bucket.faults.total_calls();
+    bucket.breaks(When::Call(next), Fault::Delayed(Duration::from_secs(3600)));
+    running.ingester.push(&tenant(), batch([1], 0, 3)).await.unwrap();
+
+    running.ingester.flush(None, true).await.unwrap();
+
+    assert_eq!(bucket.metas().await.len(), 1);
+    running.stop().await;
 }

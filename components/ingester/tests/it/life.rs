@@ -140,3 +140,16 @@ async fn flushing_a_tenant_without_data_is_an_error_and_others_are_not_touched()
     assert!(bucket.metas().await.is_empty());
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_flushes_everything_where_it_is_configured() {
+    let (dir, bucket) = (tempfile::tempdir().unwrap(), Bucket::new());
+    let mut config = config();
+    config.ingester.flush_all_on_shutdown = true;
+    let running = Running::start(dir.path(), &bucket, &config).await;
+    running.ingester.push(&tenant(), batch([1, 2], 0, 3)).await.unwrap();
+
+    running.stop().await;
+
+    assert_eq!(bucket.metas().await.len(), 1);
+}
