@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, GoDuration};
+use crate::GoDuration;
 
 /// The `server` section: HTTP and gRPC listeners, and logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
