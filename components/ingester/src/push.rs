@@ -82,7 +82,9 @@ impl Ingester {
             let batch = if admission.discarded.is_empty() {
                 batch
             } else {
-                batch.retain(|trace| !admission.discarded.iter().any(|d| d.trace_id == trace.trace_id))
+                // Both go through the traces in the batch's order, so one pass is enough however many are refused.
+                let mut refused = admission.discarded.iter().map(|d| d.trace_id).peekable();
+                batch.retain(|trace| refused.next_if_eq(&trace.trace_id).is_none())
             };
             let ticket =
                 if batch.is_empty() { None } else { Some(shared.log(&instance, &mut append, &batch)?) };
