@@ -1,0 +1,9 @@
+//! The Kubernetes operator of tempo-rs: TempoCluster in, a running Tempo out. `README.md` beside this crate has the map.
+//!
+//! The pure half (crd, references, validate, render) does no I/O; the other half reads the API server and the pods,
+//! decides with a pure planner, and writes.
+
+#![warn(missing_debug_implementations)]
+
+pub mod crd;
+pub mod references;
