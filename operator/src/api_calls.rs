@@ -47,7 +47,8 @@ impl ApiCall {
             [resource, tail @ ..] => (*resource, tail.first(), tail.get(1)),
             [] => return None,
         };
-        let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+        let is_watch =
+            request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
         let verb = match *request.method() {
             Method::GET if is_watch => "watch",
             Method::GET if name.is_some() => "get",
@@ -163,7 +164,11 @@ mod tests {
             ("GET", "/api/v1/namespaces/a", "get namespaces"),
             ("POST", "/api/v1/namespaces/a/pods/p/eviction", "create pods/eviction"),
             ("PATCH", "/apis/apps/v1/namespaces/a/statefulsets/s", "patch statefulsets.apps"),
-            ("PATCH", "/apis/tempo-rs.dev/v1alpha1/namespaces/a/tempoclusters/t/status", "patch tempoclusters/status.tempo-rs.dev"),
+            (
+                "PATCH",
+                "/apis/tempo-rs.dev/v1alpha1/namespaces/a/tempoclusters/t/status",
+                "patch tempoclusters/status.tempo-rs.dev",
+            ),
             ("DELETE", "/api/v1/namespaces/a/configmaps", "deletecollection configmaps"),
         ];
         for (method, uri, expected) in cases {

@@ -142,11 +142,17 @@ impl Applier<'_> {
     }
 
     /// Our objects of all kinds that are rendered or pruned.
-    async fn list_live(&self, children: &[Child], applied: &mut Applied) -> Result<BTreeMap<Title, Live>, ApplyError> {
+    async fn list_live(
+        &self,
+        children: &[Child],
+        applied: &mut Applied,
+    ) -> Result<BTreeMap<Title, Live>, ApplyError> {
         let mut kinds: BTreeMap<String, (ApiResource, bool)> =
             pruned_kinds().into_iter().map(|resource| (resource.kind.clone(), (resource, false))).collect();
         for child in children {
-            kinds.entry(child.resource.kind.clone()).or_insert_with(|| (child.resource.clone(), child.is_optional));
+            kinds
+                .entry(child.resource.kind.clone())
+                .or_insert_with(|| (child.resource.clone(), child.is_optional));
         }
         let ours = ListParams::default().labels(&format!("{CLUSTER_UID_LABEL}={}", self.owner.uid));
         let mut live = BTreeMap::new();
@@ -170,7 +176,12 @@ impl Applier<'_> {
         Ok(live)
     }
 
-    async fn apply_one(&self, mut child: Child, before: Option<Live>, applied: &mut Applied) -> Result<(), ApplyError> {
+    async fn apply_one(
+        &self,
+        mut child: Child,
+        before: Option<Live>,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
         let title = child.title();
         let hash = stamp(&mut child.value);
         let api = self.api(&child.resource);
@@ -190,24 +201,34 @@ impl Applier<'_> {
         }
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         api.patch(child.name(), &parameters, &Patch::Apply(&child.value)).await.map_err(failed("apply"))?;
-        if is_new { applied.created.push(title) } else { applied.updated.push(title) }
+        if is_new {
+            applied.created.push(title)
+        } else {
+            applied.updated.push(title)
+        }
         Ok(())
     }
 
     /// An object that our list did not show: not there (true), ours without its labels (false), or somebody else's (error).
     async fn may_create(&self, api: &Api<DynamicObject>, title: &Title) -> Result<bool, ApplyError> {
         let found = api.get_metadata_opt(&title.name).await;
-        let found = found.map_err(|source| ApplyError::Call { verb: "get", object: title.clone(), source })?;
+        let found =
+            found.map_err(|source| ApplyError::Call { verb: "get", object: title.clone(), source })?;
         let Some(found) = found else {
             return Ok(true);
         };
-        let controller = found.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let controller =
+            found.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         let foreign = |owner: String| Err(ApplyError::Foreign { object: title.clone(), owner });
         match controller {
             Some(controller) if controller.uid == self.owner.uid => Ok(false),
-            Some(controller) => foreign(format!("{} {} ({})", controller.kind, controller.name, controller.uid)),
+            Some(controller) => {
+                foreign(format!("{} {} ({})", controller.kind, controller.name, controller.uid))
+            }
             // Left behind by an orphaning delete.
-            None if found.labels().get(CLUSTER_LABEL).is_some_and(|name| name == self.owner.name) => Ok(false),
+            None if found.labels().get(CLUSTER_LABEL).is_some_and(|name| name == self.owner.name) => {
+                Ok(false)
+            }
             None => foreign("nobody that the operator knows".to_owned()),
         }
     }
@@ -218,7 +239,9 @@ impl Applier<'_> {
             .into_iter()
             .filter(|(_, live)| kinds.contains(&live.resource))
             .filter(|(_, live)| live.object.metadata.deletion_timestamp.is_none())
-            .filter(|(_, live)| live.object.owner_references().iter().any(|owner| owner.uid == self.owner.uid))
+            .filter(|(_, live)| {
+                live.object.owner_references().iter().any(|owner| owner.uid == self.owner.uid)
+            })
             .collect();
         if orphans.keys().any(|title| title.kind == ConfigMap::kind(&())) {
             let mounted = self.mounted_config_maps().await?;
@@ -260,7 +283,8 @@ fn stamp(value: &mut Value) -> String {
     value.to_string().hash(&mut hasher);
     let hash = format!("{:016x}", hasher.finish());
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let annotations =
+            metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
         if let Some(annotations) = annotations.as_object_mut() {
             annotations.insert(HASH_ANNOTATION.to_owned(), Value::String(hash.clone()));
         }

@@ -47,7 +47,8 @@ pub async fn dereference(
 
 /// Whether a change of this object can change what `dereference` returns.
 pub fn points_at(spec: &TempoClusterSpec, kind: KeyHolder, name: &str) -> bool {
-    let Pointers { storage_secret, storage_ca, ingest_certificate, ingest_client_ca, tenant_overrides } = Pointers::of(spec);
+    let Pointers { storage_secret, storage_ca, ingest_certificate, ingest_client_ca, tenant_overrides } =
+        Pointers::of(spec);
     let is_secret = kind == KeyHolder::Secret
         && [storage_secret, ingest_certificate].into_iter().flatten().any(|secret| secret == name);
     is_secret
@@ -75,7 +76,9 @@ impl<'a> Pointers<'a> {
                 .and_then(|credentials| credentials.secret_ref.as_ref())
                 .map(|reference| reference.name.as_str()),
             storage_ca: spec.storage.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref()),
-            ingest_certificate: ingest.and_then(|tls| tls.secret_ref.as_ref()).map(|reference| reference.name.as_str()),
+            ingest_certificate: ingest
+                .and_then(|tls| tls.secret_ref.as_ref())
+                .map(|reference| reference.name.as_str()),
             ingest_client_ca: ingest.and_then(|tls| tls.client_ca_ref.as_ref()),
             tenant_overrides: spec.limits.as_ref().and_then(|limits| limits.tenants_from.as_ref()),
         }
@@ -103,10 +106,13 @@ impl Reader {
             return Ok(KeyState::NotReferenced);
         };
         let (kind, data) = match reference.holder() {
-            KeyHolder::Secret => ("Secret", self.get_secret(&reference.name).await?.map(|secret| bytes_of(&secret))),
-            KeyHolder::ConfigMap => {
-                ("ConfigMap", self.get_config_map(&reference.name).await?.map(|config_map| texts_of(&config_map)))
+            KeyHolder::Secret => {
+                ("Secret", self.get_secret(&reference.name).await?.map(|secret| bytes_of(&secret)))
             }
+            KeyHolder::ConfigMap => (
+                "ConfigMap",
+                self.get_config_map(&reference.name).await?.map(|config_map| texts_of(&config_map)),
+            ),
         };
         let name = reference.name.clone();
         let key = reference.key.clone();
@@ -135,16 +141,16 @@ impl Reader {
 
 fn view(secret: &Secret) -> SecretView {
     let data = bytes_of(secret);
-    let readable = |key: &&str| {
-        let value = data.get(**key)?;
-        Some(((*key).to_string(), String::from_utf8(value.clone()).ok()?.trim().to_owned()))
+    let readable = |key: &str| {
+        let value = String::from_utf8(data.get(key)?.clone()).ok()?;
+        Some((key.to_owned(), value.trim().to_owned()))
     };
     SecretView {
         name: secret.name_any(),
         uid: secret.uid().unwrap_or_default(),
         resource_version: secret.resource_version().unwrap_or_default(),
         keys: data.iter().map(|(key, value)| (key.clone(), value.len())).collect(),
-        values: SecretView::READABLE.iter().filter_map(|key| readable(&key)).collect(),
+        values: SecretView::READABLE.into_iter().filter_map(readable).collect(),
         content_hash: content_hash(data.iter().map(|(key, value)| (key.as_str(), value.as_slice()))),
     }
 }
@@ -154,7 +160,8 @@ fn bytes_of(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn texts_of(config_map: &ConfigMap) -> BTreeMap<String, Vec<u8>> {
-    let texts = config_map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+    let texts =
+        config_map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
     let binaries = config_map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
     texts.chain(binaries).collect()
 }

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
@@ -48,13 +49,18 @@ pub struct Notice {
     pub pod: Option<(String, String)>,
 }
 
-#[derive(Debug)]
 pub struct Recorder {
     client: Client,
     /// Name of this process.
     instance: String,
     metrics: Metrics,
     said: Mutex<HashMap<u64, Said>>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("instance", &self.instance).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,10 +82,15 @@ impl Recorder {
             self.metrics.event(kind, "repeated");
             return;
         };
-        let api: Api<Event> = Api::namespaced(self.client.clone(), regarding.namespace.as_deref().unwrap_or_default());
+        let api: Api<Event> =
+            Api::namespaced(self.client.clone(), regarding.namespace.as_deref().unwrap_or_default());
         let event = self.event(regarding, notice, key, kind);
         let name = event.metadata.name.clone().unwrap_or_default();
-        let first = if count == 1 { api.create(&PostParams::default(), &event).await.map(drop) } else { Err(exists()) };
+        let first = if count == 1 {
+            api.create(&PostParams::default(), &event).await.map(drop)
+        } else {
+            Err(exists())
+        };
         let written = match first {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let series = json!({"series": {"count": count.max(2), "lastObservedTime": MicroTime(Timestamp::now())}});
@@ -159,12 +170,17 @@ fn key_of(regarding: &ObjectReference, notice: &Notice) -> u64 {
 
 /// The answer to a create that would not work anyway: go on with the series.
 fn exists() -> kube::Error {
-    kube::Error::Api(kube::core::Status::failure("the Event is there", "AlreadyExists").with_code(409).boxed())
+    kube::Error::Api(
+        kube::core::Status::failure("the Event is there", "AlreadyExists").with_code(409).boxed(),
+    )
 }
 
 fn shorten(mut text: String, most_bytes: usize) -> String {
     if text.len() > most_bytes {
-        let end = (0..=most_bytes.saturating_sub('…'.len_utf8())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        let end = (0..=most_bytes.saturating_sub('…'.len_utf8()))
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }

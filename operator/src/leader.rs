@@ -269,7 +269,8 @@ impl Candidate {
     fn claim(&self, current: Option<&Lease>) -> Lease {
         let now = MicroTime(Timestamp::now());
         let spec = current.and_then(|lease| lease.spec.as_ref());
-        let is_ours = spec.and_then(|spec| spec.holder_identity.as_deref()) == Some(self.options.identity.as_str());
+        let is_ours =
+            spec.and_then(|spec| spec.holder_identity.as_deref()) == Some(self.options.identity.as_str());
         let acquire_time = spec.filter(|_| is_ours).and_then(|spec| spec.acquire_time.clone());
         let transitions = spec.and_then(|spec| spec.lease_transitions).unwrap_or(0);
         Lease {
@@ -286,7 +287,11 @@ impl Candidate {
                 lease_duration_seconds: i32::try_from(self.options.lease_duration.as_secs()).ok(),
                 acquire_time: acquire_time.or_else(|| Some(now.clone())),
                 renew_time: Some(now),
-                lease_transitions: Some(if is_ours || current.is_none() { transitions } else { transitions.saturating_add(1) }),
+                lease_transitions: Some(if is_ours || current.is_none() {
+                    transitions
+                } else {
+                    transitions.saturating_add(1)
+                }),
                 ..LeaseSpec::default()
             }),
         }

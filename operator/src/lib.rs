@@ -5,5 +5,12 @@
 
 #![warn(missing_debug_implementations)]
 
+pub mod api_calls;
+pub mod apply;
 pub mod crd;
+pub mod dereference;
+pub mod events;
+pub mod leader;
+pub mod metrics;
 pub mod references;
+pub mod server;

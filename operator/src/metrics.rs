@@ -55,9 +55,11 @@ impl Metrics {
         let gauges = |name: &str, help: &str, labels: &[&str]| {
             IntGaugeVec::new(Opts::new(name, help), labels).and_then(|metric| keep(registry, metric))
         };
-        let gauge = |name: &str, help: &str| IntGauge::new(name, help).and_then(|metric| keep(registry, metric));
-        let duration = HistogramOpts::new("tempo_operator_reconcile_duration_seconds", "Time a reconcile takes.")
-            .buckets(prometheus::exponential_buckets(0.002, 2.0, 16)?);
+        let gauge =
+            |name: &str, help: &str| IntGauge::new(name, help).and_then(|metric| keep(registry, metric));
+        let duration =
+            HistogramOpts::new("tempo_operator_reconcile_duration_seconds", "Time a reconcile takes.")
+                .buckets(prometheus::exponential_buckets(0.002, 2.0, 16)?);
         registry.register(Box::new(ProcessCollector::for_self()))?;
         gauges("tempo_operator_build_info", "The version of the operator; always 1.", &["version"])?
             .with_label_values(&[version])
@@ -80,8 +82,16 @@ impl Metrics {
                 "Requests to the API server that change something. A settled operator makes none.",
                 &["resource", "verb"],
             )?,
-            watch_errors: counters("tempo_operator_watch_errors_total", "Watches that failed and began again.", &["resource"])?,
-            events: counters("tempo_operator_events_total", "Events by type and by what became of them.", &["type", "result"])?,
+            watch_errors: counters(
+                "tempo_operator_watch_errors_total",
+                "Watches that failed and began again.",
+                &["resource"],
+            )?,
+            events: counters(
+                "tempo_operator_events_total",
+                "Events by type and by what became of them.",
+                &["type", "result"],
+            )?,
             condition: gauges(
                 "tempo_operator_condition",
                 "Conditions of each TempoCluster: 1 if the condition is True, else 0.",

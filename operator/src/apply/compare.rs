@@ -7,17 +7,22 @@
 use serde_json::{Map, Value};
 
 /// Fields by which the API server tells the items of a list apart.
-const ITEM_KEYS: [&str; 8] = ["name", "uid", "mountPath", "containerPort", "port", "type", "topologyKey", "ip"];
+const ITEM_KEYS: [&str; 8] =
+    ["name", "uid", "mountPath", "containerPort", "port", "type", "topologyKey", "ip"];
 
 /// Whether `live` has everything of `rendered`.
 pub(super) fn covers(live: &Value, rendered: &Value) -> bool {
     match (rendered, live) {
-        (Value::Object(rendered), Value::Object(live)) => rendered.iter().all(|(key, rendered)| match live.get(key) {
-            Some(live) => covers(live, rendered),
-            None => is_empty(rendered),
-        }),
+        (Value::Object(rendered), Value::Object(live)) => {
+            rendered.iter().all(|(key, rendered)| match live.get(key) {
+                Some(live) => covers(live, rendered),
+                None => is_empty(rendered),
+            })
+        }
         (Value::Array(rendered), Value::Array(live)) => covers_list(live, rendered),
-        (Value::String(rendered), Value::String(live)) => rendered == live || is_same_quantity(rendered, live),
+        (Value::String(rendered), Value::String(live)) => {
+            rendered == live || is_same_quantity(rendered, live)
+        }
         (Value::Number(rendered), Value::Number(live)) => rendered.as_f64() == live.as_f64(),
         (rendered, live) => rendered == live,
     }
@@ -27,7 +32,8 @@ fn covers_list(live: &[Value], rendered: &[Value]) -> bool {
     if rendered.iter().all(|item| item.as_object().is_some_and(is_keyed)) {
         rendered.iter().all(|rendered| live.iter().any(|live| covers(live, rendered)))
     } else {
-        live.len() == rendered.len() && live.iter().zip(rendered).all(|(live, rendered)| covers(live, rendered))
+        live.len() == rendered.len()
+            && live.iter().zip(rendered).all(|(live, rendered)| covers(live, rendered))
     }
 }
 
@@ -88,7 +94,8 @@ mod tests {
 
     #[test]
     fn what_others_added_is_left_alone() {
-        let rendered = json!({"metadata": {"labels": {"a": "1"}}, "spec": {"ports": [{"name": "http", "port": 3200}]}});
+        let rendered =
+            json!({"metadata": {"labels": {"a": "1"}}, "spec": {"ports": [{"name": "http", "port": 3200}]}});
         let live = json!({
             "metadata": {"labels": {"a": "1", "b": "2"}, "resourceVersion": "7"},
             "spec": {"ports": [{"name": "extra", "port": 1}, {"name": "http", "port": 3200, "protocol": "TCP"}], "clusterIP": "10.0.0.1"},
@@ -101,9 +108,15 @@ mod tests {
     fn a_changed_or_missing_field_is_seen() {
         let rendered = json!({"spec": {"ports": [{"name": "http", "port": 3200}], "args": ["-a", "-b"]}});
 
-        assert!(!covers(&json!({"spec": {"ports": [{"name": "http", "port": 3201}], "args": ["-a", "-b"]}}), &rendered));
+        assert!(!covers(
+            &json!({"spec": {"ports": [{"name": "http", "port": 3201}], "args": ["-a", "-b"]}}),
+            &rendered
+        ));
         assert!(!covers(&json!({"spec": {"ports": [], "args": ["-a", "-b"]}}), &rendered));
-        assert!(!covers(&json!({"spec": {"ports": [{"name": "http", "port": 3200}], "args": ["-a", "-b", "-c"]}}), &rendered));
+        assert!(!covers(
+            &json!({"spec": {"ports": [{"name": "http", "port": 3200}], "args": ["-a", "-b", "-c"]}}),
+            &rendered
+        ));
         assert!(!covers(&json!({"spec": {"args": ["-a", "-b"]}}), &rendered));
     }
 
@@ -117,6 +130,9 @@ mod tests {
     #[test]
     fn what_is_empty_may_be_left_out() {
         assert!(covers(&json!({}), &json!({"automountServiceAccountToken": false, "annotations": {}})));
-        assert!(covers(&json!({"volumes": [{"name": "tmp", "emptyDir": {}}]}), &json!({"volumes": [{"name": "tmp", "emptyDir": {}}]})));
+        assert!(covers(
+            &json!({"volumes": [{"name": "tmp", "emptyDir": {}}]}),
+            &json!({"volumes": [{"name": "tmp", "emptyDir": {}}]})
+        ));
     }
 }
