@@ -416,6 +416,7 @@ impl Job {
                 return;
             }
             is_retry = true;
+            self.shared.drain.flush_failed(DisplayErrorChain::new(&error).to_string());
             warn!(
                 tenant = %self.instance.tenant, block = %block.meta.block_id, retry_in = ?backoff,
                 error = %DisplayErrorChain::new(&error), "could not flush a block"
@@ -425,6 +426,7 @@ impl Job {
             }
             backoff = (backoff * 2).min(self.shared.settings.retry_max);
         }
+        self.shared.drain.flush_succeeded();
         *block.flushed_at.write() = Some(Instant::now());
         block.durability.send_replace(Durability::Backend);
     }

@@ -4,9 +4,12 @@
 //! append; `places` is held for a few lines by whoever reads or moves a head. A trace is in some place at every moment:
 //! a head leaves its list only in the same step in which its block enters the next.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::RwLock;
@@ -205,6 +208,17 @@ impl Instance {
         let heads = places.sealed.iter().map(|s| (s.head.block, s.head.durability.subscribe()));
         let blocks = places.blocks.iter().map(|b| (b.meta.block_id, b.durability.subscribe()));
         heads.chain(blocks).filter(|(_, state)| *state.borrow() != Durability::Backend).collect()
+    }
+
+    /// The WAL's names of everything here that is not in the backend.
+    pub(crate) fn unflushed_wal_blocks(&self) -> HashSet<BlockId> {
+        let places = self.places.read();
+        let active = Some(&places.active).filter(|head| !head.is_empty());
+        let heads = active.into_iter().chain(places.sealed.iter().map(|sealed| &sealed.head));
+        let heads = heads.flat_map(|head| &head.wal_blocks);
+        let is_unflushed = |block: &&Arc<LocalBlock>| *block.durability.borrow() != Durability::Backend;
+        let blocks = places.blocks.iter().filter(is_unflushed).flat_map(|block| &block.wal_blocks);
+        heads.chain(blocks).copied().collect()
     }
 
     /// Nothing in memory, nothing on disk, nothing that counts: the instance may be forgotten.

@@ -13,11 +13,13 @@
 //! | `cut.rs` | when a head is sealed |
 //! | `complete.rs`, `flush.rs` | sealed head → local block → backend → WAL released |
 //! | `replay.rs` | what happens at start with what a crash left behind |
+//! | `drain.rs` | emptying this ingester for good, and the proof that it is empty |
 //! | `query.rs` | a trace by id from everything above |
-//! | `http.rs` | `/flush` and `/shutdown` |
+//! | `http.rs` | `/flush`, `/shutdown` and `/ingester/v1/drain` |
 
 mod complete;
 mod cut;
+mod drain;
 mod flush;
 mod head;
 mod http;
@@ -29,6 +31,7 @@ mod push;
 mod query;
 mod replay;
 
+pub use drain::{DrainPhase, DrainState};
 pub use flush::{FlushError, FlushReport};
 pub use open::{Dependencies, Ingester, OpenError, TrackTasks};
 pub use push::{DiscardReason, Discarded, PushError, PushOutcome};

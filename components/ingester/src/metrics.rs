@@ -185,6 +185,10 @@ impl Metrics {
         self.quarantined.inc();
     }
 
+    pub(crate) fn quarantined_blocks(&self) -> u64 {
+        u64::try_from(self.quarantined.get()).unwrap_or(0)
+    }
+
     pub(crate) fn queue_length(&self, blocks: usize) {
         self.queue_length.set(signed(blocks as u64));
     }

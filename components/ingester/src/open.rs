@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cut::CutPolicy,
+    drain::{self, Drain},
     instance::{Append, Instance},
     metrics::Metrics,
     replay::Pieces,
@@ -72,6 +73,8 @@ pub enum OpenError {
     LocalBlocks(PathBuf, #[source] std::io::Error),
     #[error("open local blocks in {0}")]
     LocalStore(PathBuf, #[source] tempo_backend::StoreError),
+    #[error("look for the drain marker {0}")]
+    DrainMarker(PathBuf, #[source] std::io::Error),
     #[error("write a block while replaying the WAL")]
     Replay(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("register metrics")]
@@ -114,6 +117,7 @@ pub(crate) struct Shared {
     /// `run` has ended: nobody writes blocks any more.
     pub(crate) stopped: CancellationToken,
     pub(crate) is_read_only: AtomicBool,
+    pub(crate) drain: Drain,
     local_blocks_dir: PathBuf,
     quarantine_dir: PathBuf,
 }
@@ -198,6 +202,8 @@ impl Ingester {
             stop_process,
             stopped: CancellationToken::new(),
             is_read_only: AtomicBool::new(false),
+            drain: Drain::open(&wal_dir)
+                .map_err(|error| OpenError::DrainMarker(drain::marker(&wal_dir), error))?,
             local_blocks_dir,
             quarantine_dir: wal_dir.join("quarantine"),
         };

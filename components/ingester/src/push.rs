@@ -72,7 +72,7 @@ impl Ingester {
         let (ticket, discarded) = {
             let mut append = shared.order(&instance).await;
             // Under the order: a drain that has sealed this tenant's head misses nothing that comes later.
-            if shared.is_read_only.load(Ordering::Acquire) {
+            if shared.is_read_only.load(Ordering::Acquire) || shared.drain.is_on() {
                 return Err(PushError::ShuttingDown);
             }
             shared.make_room(&instance, &mut append, patience).await?;

@@ -106,6 +106,11 @@ impl Retention {
         segment.map(|segment| segment.blocks.keys().copied().collect()).unwrap_or_default()
     }
 
+    /// Every block of which anything is needed.
+    pub(crate) fn unreleased_blocks(&self) -> HashSet<BlockId> {
+        self.segments.iter().flat_map(|segment| segment.blocks.keys().copied()).collect()
+    }
+
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }

@@ -3,7 +3,7 @@
 //! [`Wal`] only enqueues; the thread in `writer.rs` owns the files. The order of records is the order of `append`
 //! calls, whatever happens between a call and its ticket.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, thread};
+use std::{collections::HashSet, fmt, io, path::PathBuf, sync::Arc, thread};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -174,6 +174,11 @@ impl Wal {
     /// All blocks that must be released before the oldest segment can go, in no order.
     pub fn oldest_blocks(&self) -> Vec<BlockId> {
         self.inner.retention.lock().oldest_blocks()
+    }
+
+    /// All blocks with records that are on disk and were not released.
+    pub fn unreleased_blocks(&self) -> HashSet<BlockId> {
+        self.inner.retention.lock().unreleased_blocks()
     }
 
     /// Refuses new work, finishes what is queued and frees the directory.
