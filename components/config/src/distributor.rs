@@ -1,11 +1,15 @@
 //! `distributor`: the receivers that take spans in, and what is done to them on the way to the ingesters.
 //!
 //! Receivers follow the OpenTelemetry collector's keys. A receiver or protocol is on when its key is there, even with
-//! nothing under it; without a `receivers` section OTLP is on, over gRPC and HTTP, on localhost.
+//! nothing under it; without a `receivers` section OTLP is on over gRPC and HTTP, and Jaeger over gRPC and thrift over
+//! HTTP, all on localhost. Jaeger's and Zipkin's keys are in `receivers`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, GoDuration};
+use crate::{
+    ByteSize, GoDuration, JaegerGrpcConfig, JaegerProtocols, JaegerReceiverConfig, JaegerThriftHttpConfig,
+    ZipkinReceiverConfig,
+};
 
 /// The `distributor` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,18 +37,21 @@ impl Default for DistributorConfig {
     }
 }
 
-/// `distributor.tempo_rs`: bounds of memory.
+/// `distributor.tempo_rs`: bounds of memory, and who sends datagrams.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistributorExtras {
     /// Bytes of all requests together, from the first byte read until the ingester has them safe. When they are used
     /// up, clients are told to retry. 0 is the most there can be, 4 GiB.
     pub max_inflight_bytes: ByteSize,
+    /// With `multitenancy_enabled`, the tenant of spans that come in datagrams, which can name none. Empty: they are
+    /// dropped and counted.
+    pub udp_tenant: String,
 }
 
 impl Default for DistributorExtras {
     fn default() -> Self {
-        Self { max_inflight_bytes: ByteSize::from_mib(128) }
+        Self { max_inflight_bytes: ByteSize::from_mib(128), udp_tenant: String::new() }
     }
 }
 
@@ -55,13 +62,39 @@ pub struct ReceiversConfig {
     /// OTLP; `None` is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otlp: Option<OtlpReceiverConfig>,
+    /// Jaeger; `None` is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jaeger: Option<JaegerReceiverConfig>,
+    /// Zipkin; `None` is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zipkin: Option<ZipkinReceiverConfig>,
+}
+
+impl ReceiversConfig {
+    /// Every receiver with every protocol.
+    pub fn all() -> Self {
+        Self {
+            otlp: Self::default().otlp,
+            jaeger: Some(JaegerReceiverConfig::all()),
+            zipkin: Some(ZipkinReceiverConfig::default()),
+        }
+    }
 }
 
 impl Default for ReceiversConfig {
     fn default() -> Self {
-        let protocols =
+        let otlp =
             OtlpProtocols { grpc: Some(OtlpGrpcConfig::default()), http: Some(OtlpHttpConfig::default()) };
-        Self { otlp: Some(OtlpReceiverConfig { protocols }) }
+        let jaeger = JaegerProtocols {
+            grpc: Some(JaegerGrpcConfig::default()),
+            thrift_http: Some(JaegerThriftHttpConfig::default()),
+            ..JaegerProtocols::default()
+        };
+        Self {
+            otlp: Some(OtlpReceiverConfig { protocols: otlp }),
+            jaeger: Some(JaegerReceiverConfig { protocols: jaeger, remote_sampling: None }),
+            zipkin: None,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod overrides;
 mod parse;
 mod querier;
 mod query_frontend;
+mod receivers;
 mod render;
 mod schema;
 mod secret;
@@ -47,6 +48,11 @@ pub use crate::{
     querier::{QuerierConfig, QuerierTraceByIdConfig},
     query_frontend::{QueryFrontendConfig, TraceByIdConfig},
     render::Digest,
+    receivers::{
+        DatagramsConfig, JaegerGrpcConfig, JaegerProtocols, JaegerReceiverConfig, JaegerRemoteSamplingConfig,
+        JaegerRemoteSamplingExtras, JaegerThriftBinaryConfig, JaegerThriftCompactConfig,
+        JaegerThriftHttpConfig, ZipkinReceiverConfig,
+    },
     secret::Secret,
     server::{
         ClientAuthType, InternalServerConfig, LogFormat, LogLevel, ServerConfig, ServerExtras, TlsMinVersion,
@@ -95,8 +101,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// What runs without a configuration file: everything in one process, on localhost only, with its data under
-    /// `./tempo-data`.
+    /// What runs without a configuration file: everything in one process, every receiver on, on localhost only, with its
+    /// data under `./tempo-data`.
     pub fn embedded_default() -> Self {
         let localhost = || "localhost".to_owned();
         let mut config = Self::default();
@@ -105,6 +111,7 @@ impl Config {
         config.internal_server.http_listen_address = localhost();
         config.storage.trace.local.path = "./tempo-data/blocks".to_owned();
         config.storage.trace.wal.path = "./tempo-data/wal".to_owned();
+        config.distributor.receivers = ReceiversConfig::all();
         config
     }
 

@@ -13,7 +13,7 @@ pub use serde_yaml::Value;
 pub(crate) use serde_yaml::{Mapping, Number};
 
 use crate::{
-    Config, Finding, Findings, Limits, Overrides,
+    Config, Finding, Findings, Limits, Overrides, ReceiversConfig,
     check::Checker,
     env,
     lines::{self, Lines, Path},
@@ -92,6 +92,7 @@ impl Config {
     pub(crate) fn sample() -> Self {
         let mut sample = Self::default();
         sample.overrides.defaults = Limits::sample();
+        sample.distributor.receivers = ReceiversConfig::all();
         sample
     }
 }

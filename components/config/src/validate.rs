@@ -2,6 +2,8 @@
 //!
 //! Paths and ports are only compared as texts here; whether a file can be read is found out by who opens it.
 
+mod receivers;
+
 use std::{
     ops::{Deref, RangeInclusive},
     path::{Component, PathBuf},
@@ -9,8 +11,8 @@ use std::{
 
 use crate::{
     BackendKind, BlockConfig, ByteSize, ClientAuthType, Config, DedicatedColumn, DedicatedColumnScope,
-    DedicatedColumnType, Finding, Findings, GoDuration, IngesterConfig, Limits, ReceiverTlsConfig, Target,
-    TlsServerConfig, TraceStorageConfig, parse_endpoint,
+    DedicatedColumnType, Finding, Findings, GoDuration, IngesterConfig, Limits, Target,
+    TlsServerConfig, TraceStorageConfig,
 };
 
 /// Columns for attributes of one scope in a vParquet4 block.
@@ -112,11 +114,13 @@ struct Listener<'a> {
     port: u16,
 }
 
+    /// UDP and TCP have ports of their own.
+    is_udp: bool,
 impl Listener<'_> {
     fn collides(&self, other: &Self) -> bool {
         let is_wildcard = |host: &str| matches!(host, "" | "0.0.0.0" | "::");
         let hosts = self.host == other.host || is_wildcard(self.host) || is_wildcard(other.host);
-        self.port != 0 && self.port == other.port && hosts
+        self.is_udp == other.is_udp && self.port != 0 && self.port == other.port && hosts
     }
 }
 
@@ -129,11 +133,13 @@ fn listeners(config: &Config, rules: &mut Rules) {
             port: server.http_listen_port,
         },
         Listener {
+            is_udp: false,
             key: "server.grpc_listen_port",
             host: &server.grpc_listen_address,
             port: server.grpc_listen_port,
         },
     ];
+            is_udp: false,
     server_tls("server.http_tls_config", &server.http_tls_config, rules);
     server_tls("server.grpc_tls_config", &server.grpc_tls_config, rules);
     if internal.enable {
@@ -144,47 +150,14 @@ fn listeners(config: &Config, rules: &mut Rules) {
             port: internal.http_listen_port,
         });
         server_tls("internal_server.http_tls_config", &internal.http_tls_config, rules);
+            is_udp: false,
     }
-    let protocols = config.distributor.receivers.otlp.as_ref().map(|otlp| &otlp.protocols);
-    if protocols.is_some_and(|protocols| protocols.grpc.is_none() && protocols.http.is_none()) {
-        rules.refuse(
-            "distributor.receivers.otlp.protocols",
-            "names no protocol: add `grpc:`, `http:` or both",
-        );
-    }
-    if let Some(grpc) = protocols.and_then(|protocols| protocols.grpc.as_ref()) {
-        const PATH: &str = "distributor.receivers.otlp.protocols.grpc";
-        const KEY: &str = "distributor.receivers.otlp.protocols.grpc.endpoint";
-        listeners.extend(endpoint(KEY, &grpc.endpoint, rules));
-        receiver_tls(PATH, &grpc.tls, rules);
-        let largest = u64::from(grpc.max_recv_msg_size_mib);
-        rules.range(&format!("{PATH}.max_recv_msg_size_mib"), largest, 0..=2_047);
-    }
-    if let Some(http) = protocols.and_then(|protocols| protocols.http.as_ref()) {
-        const PATH: &str = "distributor.receivers.otlp.protocols.http";
-        const KEY: &str = "distributor.receivers.otlp.protocols.http.endpoint";
-        listeners.extend(endpoint(KEY, &http.endpoint, rules));
-        receiver_tls(PATH, &http.tls, rules);
-        let largest = http.max_request_body_size.get();
-        rules.range(&format!("{PATH}.max_request_body_size"), largest, 0..=u64::from(u32::MAX));
-        let is_path = http.traces_url_path.starts_with('/');
-        rules.require(is_path, &format!("{PATH}.traces_url_path"), "must begin with `/`");
-    }
+    listeners.extend(receivers::check(&config.distributor.receivers, rules));
     for (i, listener) in listeners.iter().enumerate() {
         let earlier = listeners.iter().take(i).find(|earlier| listener.collides(earlier));
         if let Some(earlier) = earlier {
             let message = format!("port {} is taken by `{}`", listener.port, earlier.key);
             rules.refuse(listener.key, message);
-        }
-    }
-}
-
-fn endpoint<'a>(key: &'a str, endpoint: &'a str, rules: &mut Rules) -> Option<Listener<'a>> {
-    match parse_endpoint(endpoint) {
-        Ok((host, port)) => Some(Listener { key, host, port }),
-        Err(error) => {
-            rules.refuse(key, error.to_string());
-            None
         }
     }
 }
@@ -205,11 +178,6 @@ fn server_tls(path: &str, tls: &TlsServerConfig, rules: &mut Rules) {
     if needs_authority && !tls.is_enabled() {
         rules.refuse(&format!("{path}.client_auth_type"), "has no effect without cert_file and key_file");
     }
-}
-
-fn receiver_tls(protocol: &str, tls: &ReceiverTlsConfig, rules: &mut Rules) {
-    let ReceiverTlsConfig { cert_file, key_file, client_ca_file, min_version: _ } = tls;
-    tls_files(&format!("{protocol}.tls"), [cert_file, key_file, client_ca_file], rules);
 }
 
 fn tls_files(path: &str, [cert_file, key_file, client_ca_file]: [&String; 3], rules: &mut Rules) {

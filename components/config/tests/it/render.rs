@@ -1,7 +1,7 @@
 //! Printing: what is printed reads back the same, secrets do not show, digests change with what a target reads.
 
 use proptest::prelude::*;
-use tempo_config::{ByteSize, Config, GoDuration, Target, Value};
+use tempo_config::{ByteSize, Config, GoDuration, ReceiversConfig, Target, Value};
 
 use crate::{print, read};
 
@@ -59,6 +59,35 @@ server:
   grpc_listen_address: localhost
 internal_server:
   http_listen_address: localhost
+distributor:
+  receivers:
+    jaeger:
+      protocols:
+        thrift_compact:
+          endpoint: localhost:6831
+          queue_size: 1000
+          max_packet_size: 65000
+          workers: 10
+          socket_buffer_size: 0
+        thrift_binary:
+          endpoint: localhost:6832
+          queue_size: 1000
+          max_packet_size: 65000
+          workers: 10
+          socket_buffer_size: 0
+      remote_sampling:
+        host_endpoint: localhost:5778
+        tempo_rs:
+          sampling_rate: 1.0
+    zipkin:
+      endpoint: localhost:9411
+      tls:
+        cert_file: ''
+        key_file: ''
+        client_ca_file: ''
+        min_version: '1.2'
+      max_request_body_size: 0
+      parse_string_tags: false
 storage:
   trace:
     local:
@@ -166,7 +195,7 @@ prop_compose! {
         config.overrides.defaults.ingestion.retry_info_enabled = retry;
         config.overrides.defaults.ingestion.max_attribute_bytes = attribute.map(|n| ByteSize::from_bytes(n.into()));
         if !has_receivers {
-            config.distributor.receivers.otlp = None;
+            config.distributor.receivers = ReceiversConfig { otlp: None, jaeger: None, zipkin: None };
         }
         config
     }

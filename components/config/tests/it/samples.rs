@@ -20,11 +20,13 @@ fn a_single_binary_is_read() {
     let otlp = config.distributor.receivers.otlp.clone().unwrap();
     assert_eq!(otlp.protocols.grpc.unwrap().endpoint, "0.0.0.0:4317");
     assert_eq!(otlp.protocols.http.unwrap().endpoint, "localhost:4318");
+    let jaeger = config.distributor.receivers.jaeger.clone().unwrap();
+    assert_eq!(jaeger.protocols.thrift_http.unwrap().endpoint, "localhost:14268");
+    assert!(jaeger.protocols.grpc.is_none() && jaeger.remote_sampling.is_none());
     assert_eq!(
         print(parsed.warnings),
         not_implemented(&[
             ("query_frontend.search", 8),
-            ("distributor.receivers.jaeger", 24),
             ("compactor", 36),
             ("metrics_generator", 40),
             ("overrides.defaults.metrics_generator", 63),
@@ -97,8 +99,6 @@ fn what_the_helm_chart_writes_is_read() {
         not_implemented(&[
             ("cache", 2),
             ("compactor", 13),
-            ("distributor.receivers.jaeger", 32),
-            ("distributor.receivers.zipkin", 40),
             ("distributor.ring", 42),
             ("distributor.usage", 45),
             ("ingester.lifecycler", 55),
@@ -114,6 +114,44 @@ fn what_the_helm_chart_writes_is_read() {
             ("usage_report", 138),
         ])
     );
+    let receivers = parsed.config.distributor.receivers.clone();
+    assert_eq!(receivers.jaeger.unwrap().protocols.grpc.unwrap().endpoint, "0.0.0.0:14250");
+    assert_eq!(receivers.zipkin.unwrap().endpoint, "0.0.0.0:9411");
+    parsed.config.validate().unwrap();
+}
+
+#[test]
+fn jaeger_and_zipkin_take_the_collectors_keys() {
+    let text = "
+distributor:
+  receivers:
+    jaeger:
+      protocols:
+        thrift_compact: {endpoint: ':6831', queue_size: 10, max_packet_size: 1000, workers: 2, socket_buffer_size: 4096}
+        thrift_binary:
+        thrift_http: {max_request_body_size: 10}
+        grpc: {max_recv_msg_size_mib: 8, tls: {cert_file: c, key_file: k}}
+      remote_sampling:
+        host_endpoint: localhost:1
+    zipkin:
+      parse_string_tags: true
+      cors: {}
+";
+
+    let parsed = read(text).unwrap();
+
+    let receivers = parsed.config.distributor.receivers.clone();
+    let jaeger = receivers.jaeger.unwrap();
+    let compact = jaeger.protocols.thrift_compact.unwrap();
+    assert_eq!((compact.queue_size, compact.workers), (10, 2));
+    assert_eq!(compact.datagrams().socket_buffer(), ByteSize::from_bytes(4096));
+    let binary = jaeger.protocols.thrift_binary.unwrap();
+    assert_eq!((binary.endpoint.as_str(), binary.max_packet_size.get()), ("localhost:6832", 65_000));
+    assert_eq!(jaeger.protocols.thrift_http.unwrap().max_body(), ByteSize::from_bytes(10));
+    assert_eq!(jaeger.protocols.grpc.unwrap().max_message(), ByteSize::from_mib(8));
+    assert_eq!(jaeger.remote_sampling.unwrap().host_endpoint, "localhost:1");
+    assert!(receivers.otlp.is_none() && receivers.zipkin.unwrap().parse_string_tags);
+    assert_eq!(print(parsed.warnings), Vec::<String>::new());
     parsed.config.validate().unwrap();
 }
 

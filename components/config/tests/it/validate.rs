@@ -57,6 +57,34 @@ const CASES: &[(&str, &str)] = &[
         "distributor.receivers.otlp.protocols.http.endpoint: port 4317 is taken by `distributor.receivers.otlp.protocols.grpc.endpoint`",
     ),
     (
+        "distributor: {receivers: {jaeger: }}",
+        "distributor.receivers.jaeger.protocols: names no protocol: add `grpc:`, `thrift_http:`, `thrift_compact:` or `thrift_binary:`",
+    ),
+    (
+        "distributor: {receivers: {jaeger: {protocols: {grpc: {endpoint: ':4317'}}}, otlp: {protocols: {grpc: }}}}",
+        "distributor.receivers.jaeger.protocols.grpc.endpoint: port 4317 is taken by `distributor.receivers.otlp.protocols.grpc.endpoint`",
+    ),
+    (
+        "distributor: {receivers: {jaeger: {protocols: {thrift_compact: {endpoint: ':6832'}, thrift_binary: }}}}",
+        "distributor.receivers.jaeger.protocols.thrift_binary.endpoint: port 6832 is taken by `distributor.receivers.jaeger.protocols.thrift_compact.endpoint`",
+    ),
+    (
+        "distributor: {receivers: {jaeger: {protocols: {thrift_compact: {max_packet_size: 65508}}}}}",
+        "distributor.receivers.jaeger.protocols.thrift_compact.max_packet_size: is 65508, must be from 1 to 65507",
+    ),
+    (
+        "distributor: {receivers: {jaeger: {protocols: {thrift_binary: {workers: 0}}}}}",
+        "distributor.receivers.jaeger.protocols.thrift_binary.workers: is 0, must be from 1 to 1000",
+    ),
+    (
+        "distributor: {receivers: {jaeger: {protocols: {grpc: }, remote_sampling: {tempo_rs: {sampling_rate: 1.5}}}}}",
+        "distributor.receivers.jaeger.remote_sampling.tempo_rs.sampling_rate: must be from 0 to 1",
+    ),
+    (
+        "distributor: {receivers: {zipkin: {tls: {cert_file: c}}}}",
+        "distributor.receivers.zipkin.tls.key_file: must be set, because cert_file is",
+    ),
+    (
         "distributor: {receivers: {otlp: {protocols: {http: {tls: {key_file: k}}}}}}",
         "distributor.receivers.otlp.protocols.http.tls.cert_file: must be set, because key_file is",
     ),
@@ -177,6 +205,7 @@ fn ports_that_the_system_chooses_and_other_hosts_do_not_collide() {
         "server: {http_listen_port: 0, grpc_listen_port: 0}",
         "server: {http_listen_address: 127.0.0.1, grpc_listen_address: 127.0.0.2, grpc_listen_port: 3200}",
         "distributor: {receivers: {otlp: {protocols: {grpc: {endpoint: '[::1]:4317'}, http: {endpoint: 'localhost:4317'}}}}}",
+        "distributor: {receivers: {jaeger: {protocols: {thrift_compact: {endpoint: ':3200'}}}}}",
     ] {
         read(text).unwrap().config.validate().unwrap();
     }
