@@ -1,14 +1,20 @@
 //! Tests from outside: the built `tempo` binary, real clients, real signals.
 //!
-//! This library starts a server in a directory of its own on free ports, speaks HTTP to it, and makes spans whose every
-//! field can be checked later. What is tested is in `tests/`; how to run all of it is in `run`.
+//! This library starts a server in a directory of its own on free ports, or a whole Kubernetes ([`cluster`]), speaks HTTP to
+//! it, and makes spans whose every field can be checked later. What is tested is in `tests/`; how to run all of it is in
+//! `run`.
 
 mod client;
+pub mod cluster;
+mod image;
 mod server;
 mod spans;
 mod tools;
+mod wait;
 
 pub use client::{Client, Response};
+pub use image::Image;
 pub use server::{Server, ServerOptions};
 pub use spans::{Batch, SpanMaker};
-pub use tools::{javascript, pprof_tool, python, run_tool};
+pub use tools::{javascript, pprof_tool, python, run_tool, versitygw};
+pub use wait::eventually;

@@ -15,15 +15,24 @@ pub fn javascript() -> Option<PathBuf> {
     named("E2E_JAVASCRIPT")
 }
 
+/// The S3 gateway `versitygw`.
+pub fn versitygw() -> Option<PathBuf> {
+    named("E2E_VERSITYGW")
+}
+
 /// The `pprof` command.
 pub fn pprof_tool() -> Option<PathBuf> {
     named("E2E_PPROF")
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests take their tools from the runner's environment")]
+pub(crate) fn named_silently(variable: &str) -> Option<PathBuf> {
+    std::env::var(variable).ok().map(PathBuf::from)
+}
+
 #[expect(clippy::print_stderr, reason = "a test that skips says so")]
-fn named(variable: &str) -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "tests take their tools from the runner's environment")]
-    let path = std::env::var(variable).ok().map(PathBuf::from);
+pub(crate) fn named(variable: &str) -> Option<PathBuf> {
+    let path = named_silently(variable);
     if path.is_none() {
         eprintln!("skipped: {variable} is not set, run e2e/run to install what this test needs");
     }
@@ -32,12 +41,13 @@ fn named(variable: &str) -> Option<PathBuf> {
 
 /// Runs a command to its end and gives its standard output; a failure carries what it printed.
 pub async fn run_tool(command: &mut Command) -> anyhow::Result<String> {
-    let output: Output =
-        command.kill_on_drop(true).output().await.with_context(|| format!("run {command:?}"))?;
+    let output = command.kill_on_drop(true).output().await;
+    let command = command.as_std();
+    let output: Output = output.with_context(|| format!("run {command:?}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?} ended with {}:\n{text}\n{errors}", output.status);
+        bail!("{command:?} ended with {}:\n{}\n{}", output.status, text.trim(), errors.trim());
     }
     Ok(text)
 }
