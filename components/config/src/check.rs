@@ -94,6 +94,10 @@ impl<'a> Checker<'a> {
             let name = scalar_text(&key).unwrap_or_default();
             path.push(name.clone());
             match schema.child(&name) {
+                // Names and texts of the user's own, such as tags.
+                None if schema.is_open && !schema.has_children() => {
+                    checked.insert(key, as_shape(value, Shape::Text));
+                }
                 None => self.unknown_key(&name, schema, path),
                 Some(child) if child.shape.is_some() => {
                     if let Some(value) = self.implemented(value, child, path) {
@@ -159,7 +163,8 @@ impl<'a> Checker<'a> {
                     Shape::Text
                 };
                 let text = scalar_text(&as_shape(value.clone(), shape));
-                if schema.neutral.is_none() || text != schema.neutral {
+                let is_neutral = schema.neutral.as_deref() == Some("*") || text == schema.neutral;
+                if schema.neutral.is_none() || !is_neutral {
                     settings.push(path.clone());
                 }
             }

@@ -21,6 +21,7 @@ mod querier;
 mod query_frontend;
 mod receivers;
 mod render;
+mod s3;
 mod schema;
 mod secret;
 mod server;
@@ -47,12 +48,13 @@ pub use crate::{
     parse::{ParseOptions, Parsed, Value, parse_overrides},
     querier::{QuerierConfig, QuerierTraceByIdConfig},
     query_frontend::{QueryFrontendConfig, TraceByIdConfig},
-    render::Digest,
     receivers::{
         DatagramsConfig, JaegerGrpcConfig, JaegerProtocols, JaegerReceiverConfig, JaegerRemoteSamplingConfig,
         JaegerRemoteSamplingExtras, JaegerThriftBinaryConfig, JaegerThriftCompactConfig,
         JaegerThriftHttpConfig, ZipkinReceiverConfig,
     },
+    render::Digest,
+    s3::{S3Checksums, S3Config, S3Extras, S3SseConfig, S3SseExtras, S3SseKind},
     secret::Secret,
     server::{
         ClientAuthType, InternalServerConfig, LogFormat, LogLevel, ServerConfig, ServerExtras, TlsMinVersion,
@@ -61,7 +63,7 @@ pub use crate::{
     size::{ByteSize, ByteSizeError},
     storage::{
         AzureConfig, BackendKind, BlockConfig, BlockExtras, DedicatedColumn, DedicatedColumnOption,
-        DedicatedColumnScope, DedicatedColumnType, GcsConfig, LocalBackendConfig, S3Config, StorageConfig,
+        DedicatedColumnScope, DedicatedColumnType, GcsConfig, LocalBackendConfig, StorageConfig,
         TraceStorageConfig, TraceStorageExtras, WalConfig,
     },
     target::{Target, UnknownTarget},
@@ -109,9 +111,9 @@ impl Config {
         config.server.http_listen_address = localhost();
         config.server.grpc_listen_address = localhost();
         config.internal_server.http_listen_address = localhost();
+        config.distributor.receivers = ReceiversConfig::all();
         config.storage.trace.local.path = "./tempo-data/blocks".to_owned();
         config.storage.trace.wal.path = "./tempo-data/wal".to_owned();
-        config.distributor.receivers = ReceiversConfig::all();
         config
     }
 

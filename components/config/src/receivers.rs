@@ -239,10 +239,7 @@ pub struct JaegerRemoteSamplingConfig {
 
 impl Default for JaegerRemoteSamplingConfig {
     fn default() -> Self {
-        Self {
-            host_endpoint: "localhost:5778".to_owned(),
-            tempo_rs: JaegerRemoteSamplingExtras::default(),
-        }
+        Self { host_endpoint: "localhost:5778".to_owned(), tempo_rs: JaegerRemoteSamplingExtras::default() }
     }
 }
 

@@ -3,7 +3,8 @@
 //! Implemented keys are read off a rendered sample of the types, so that they cannot drift. Tempo's keys come from
 //! `schema/tempo_2_10.txt`, one key a line, nesting by two spaces, with these marks after the key:
 //!
-//! - `= value`: a value that has the effect of what this build does anyway, so that setting it deserves no warning
+//! - `= value`: a value that has the effect of what this build does anyway, so that setting it deserves no warning;
+//!   `= *` says so of every value
 //! - `...`: anything may be below
 //! - `{}`: with nothing under it the key is "on", not "unset" (receivers and their protocols)
 //!

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, GoDuration, Secret};
+use crate::{ByteSize, GoDuration, S3Config, Secret};
 
 /// The `storage` section.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -86,8 +86,9 @@ impl Default for TraceStorageExtras {
 
 impl TraceStorageConfig {
     /// Every secret there is, always in the same order.
-    pub(crate) fn secrets_mut(&mut self) -> [&mut Secret; 3] {
-        [&mut self.s3.secret_key, &mut self.s3.session_token, &mut self.azure.storage_account_key]
+    pub(crate) fn secrets_mut(&mut self) -> [&mut Secret; 4] {
+        let S3Config { secret_key, session_token, sse, .. } = &mut self.s3;
+        [secret_key, session_token, &mut sse.tempo_rs.encryption_key, &mut self.azure.storage_account_key]
     }
 }
 
@@ -130,30 +131,6 @@ impl Default for LocalBackendConfig {
     fn default() -> Self {
         Self { path: "/var/tempo/traces".to_owned() }
     }
-}
-
-/// `storage.trace.s3`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct S3Config {
-    /// Name of the bucket.
-    pub bucket: String,
-    /// Folder in the bucket under which everything is kept.
-    pub prefix: String,
-    /// Host of the service, without scheme.
-    pub endpoint: String,
-    /// Region of the bucket.
-    pub region: String,
-    /// Access key; empty takes the environment's or the machine's own.
-    pub access_key: String,
-    /// Secret key.
-    pub secret_key: Secret,
-    /// Token of temporary credentials.
-    pub session_token: Secret,
-    /// Whether the service is spoken to without TLS.
-    pub insecure: bool,
-    /// Whether the bucket is put into the path and not into the host name.
-    pub forcepathstyle: bool,
 }
 
 /// `storage.trace.gcs`.

@@ -11,9 +11,11 @@ use std::{
 
 use crate::{
     BackendKind, BlockConfig, ByteSize, ClientAuthType, Config, DedicatedColumn, DedicatedColumnScope,
-    DedicatedColumnType, Finding, Findings, GoDuration, IngesterConfig, Limits, Target,
-    TlsServerConfig, TraceStorageConfig,
+    DedicatedColumnType, Finding, Findings, GoDuration, IngesterConfig, Limits, Target, TlsServerConfig,
+    TraceStorageConfig,
 };
+
+mod s3;
 
 /// Columns for attributes of one scope in a vParquet4 block.
 const MAX_DEDICATED_COLUMNS: usize = 10;
@@ -112,10 +114,10 @@ struct Listener<'a> {
     key: &'a str,
     host: &'a str,
     port: u16,
-}
-
     /// UDP and TCP have ports of their own.
     is_udp: bool,
+}
+
 impl Listener<'_> {
     fn collides(&self, other: &Self) -> bool {
         let is_wildcard = |host: &str| matches!(host, "" | "0.0.0.0" | "::");
@@ -131,15 +133,15 @@ fn listeners(config: &Config, rules: &mut Rules) {
             key: "server.http_listen_port",
             host: &server.http_listen_address,
             port: server.http_listen_port,
+            is_udp: false,
         },
         Listener {
-            is_udp: false,
             key: "server.grpc_listen_port",
             host: &server.grpc_listen_address,
             port: server.grpc_listen_port,
+            is_udp: false,
         },
     ];
-            is_udp: false,
     server_tls("server.http_tls_config", &server.http_tls_config, rules);
     server_tls("server.grpc_tls_config", &server.grpc_tls_config, rules);
     if internal.enable {
@@ -148,9 +150,9 @@ fn listeners(config: &Config, rules: &mut Rules) {
             key: "internal_server.http_listen_port",
             host,
             port: internal.http_listen_port,
+            is_udp: false,
         });
         server_tls("internal_server.http_tls_config", &internal.http_tls_config, rules);
-            is_udp: false,
     }
     listeners.extend(receivers::check(&config.distributor.receivers, rules));
     for (i, listener) in listeners.iter().enumerate() {
@@ -238,9 +240,13 @@ fn storage(storage: &TraceStorageConfig, rules: &mut Rules) {
             let is_set = !storage.local.path.is_empty();
             rules.require(is_set, "storage.trace.local.path", "must be set: the directory for blocks");
         }
-        BackendKind::S3 | BackendKind::Gcs | BackendKind::Azure => rules.refuse(
+        BackendKind::S3 => s3::check(&storage.s3, rules),
+        BackendKind::Gcs | BackendKind::Azure => rules.refuse(
             "storage.trace.backend",
-            format!("this build cannot keep blocks in `{}` yet; use `local`", storage.backend.as_str()),
+            format!(
+                "this build cannot keep blocks in `{}` yet; use `s3` or `local`",
+                storage.backend.as_str()
+            ),
         ),
     }
     let is_set = !storage.wal.path.is_empty();

@@ -3,6 +3,7 @@
 mod findings;
 mod overrides;
 mod render;
+mod s3;
 mod samples;
 mod validate;
 

@@ -52,6 +52,7 @@ fn a_distributor_on_s3_is_read_and_refused_by_what_is_not_there_yet() {
     assert!(config.ingester.flush_all_on_shutdown);
     assert_eq!(config.storage.trace.backend, BackendKind::S3);
     assert_eq!(config.storage.trace.s3.secret_key.expose(), "hunter2");
+    assert_eq!(config.storage.trace.s3.hedge_requests_at.get(), Duration::from_millis(500));
     assert_eq!(config.storage.trace.block.parquet_dedicated_columns.len(), 2);
     assert_eq!(config.overrides.defaults.ingestion.rate_limit_bytes, ByteSize::from_bytes(30_000_000));
     assert_eq!(config.overrides.defaults.ingestion.burst_size_bytes, ByteSize::from_bytes(40_000_000));
@@ -70,7 +71,6 @@ fn a_distributor_on_s3_is_read_and_refused_by_what_is_not_there_yet() {
         ("querier.frontend_worker", 53),
         ("query_frontend.search", 59),
         ("compactor", 62),
-        ("storage.trace.s3.hedge_requests_at", 78),
         ("storage.trace.pool", 79),
         ("cache", 89),
         ("overrides.metrics_generator_processors", 103),
@@ -85,7 +85,7 @@ fn a_distributor_on_s3_is_read_and_refused_by_what_is_not_there_yet() {
         print(findings),
         [
             "target (line 2): this build cannot run `distributor` as a process of its own yet; use `all`",
-            "storage.trace.backend (line 71): this build cannot keep blocks in `s3` yet; use `local`",
+            "storage.trace.s3.access_key (line 76): must be set, because secret_key is",
         ]
     );
 }

@@ -116,7 +116,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "storage: {trace: {backend: gcs}}",
-        "storage.trace.backend: this build cannot keep blocks in `gcs` yet; use `local`",
+        "storage.trace.backend: this build cannot keep blocks in `gcs` yet; use `s3` or `local`",
     ),
     (
         "storage: {trace: {local: {path: ''}}}",
