@@ -8,7 +8,7 @@ argocd=$cache/argocd-$argocd_version-$(hash_of e2e/argocd/go.sum)
 build_argocd() {
   local source
   echo "building argocd $argocd_version"
-  CGO_ENABLED=0 go build -C e2e/argocd -mod=readonly -trimpath -ldflags "-s -w" -o "$1/argocd" github.com/argoproj/argo-cd/v3/cmd
+  CGO_ENABLED=0 go build -C e2e/argocd -mod=readonly -buildvcs=false -trimpath -ldflags "-s -w" -o "$1/argocd" github.com/argoproj/argo-cd/v3/cmd
   ln -sf argocd "$1/argocd-application-controller"
   ln -sf argocd "$1/argocd-repo-server"
   source=$(go list -C e2e/argocd -mod=readonly -m -f '{{.Dir}}' github.com/argoproj/argo-cd/v3)

@@ -34,7 +34,7 @@ if can_cluster; then
   package busybox-static busybox
   package redis-server redis-server
   package procps ps sysctl
-  package util-linux nsenter
+  package util-linux nsenter setpriv unshare
 fi
 
 # Servers that come with a package must not start by themselves: they would take the ports of what the machine runs.

@@ -14,7 +14,7 @@ build_kubernetes() {
   for program in "${kubernetes_programs[@]}"; do
     [ -x "$1/$program" ] && continue
     echo "building $program $kubernetes_version"
-    CGO_ENABLED=0 go build -C e2e/cluster -mod=readonly -trimpath -ldflags "$flags" -o "$1/" "k8s.io/kubernetes/cmd/$program"
+    CGO_ENABLED=0 go build -C e2e/cluster -mod=readonly -buildvcs=false -trimpath -ldflags "$flags" -o "$1/" "k8s.io/kubernetes/cmd/$program"
   done
   if [ ! -x "$1/coredns" ]; then
     echo "building coredns $coredns_version"
