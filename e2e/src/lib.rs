@@ -4,9 +4,11 @@
 //! it, and makes spans whose every field can be checked later. What is tested is in `tests/`; how to run all of it is in
 //! `run`.
 
+pub mod argocd;
 mod client;
 pub mod cluster;
 mod image;
+pub mod operator;
 mod server;
 mod spans;
 mod tools;

@@ -165,7 +165,7 @@ fn tempo_binary() -> anyhow::Result<PathBuf> {
 }
 
 /// Ports that were free a moment ago. Another process may take one before the server does; then the server says so.
-fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
     let mut listeners = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {
