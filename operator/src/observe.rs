@@ -1,0 +1,255 @@
+//! What is there: the StatefulSet, its pods and their volumes as the API server has them now, and what pods say themselves.
+//!
+//! Live reads, never a cache: the planner must not decide on what was true a moment ago. Nothing of the cluster's own
+//! `.status` is read. Pods are asked over HTTP only when the answer can matter: while the cluster is being deleted, and
+//! when a pod is not ready (it may be left in a drain). All foreign objects are reduced to the plain views below;
+//! `pod_state.rs` has the rules by which a pod is ready or in trouble.
+
+mod pod_state;
+
+use std::net::IpAddr;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{Namespace, PersistentVolumeClaim, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
+
+use crate::{
+    apply::FIELD_MANAGER,
+    crd::TempoCluster,
+    pods::{DrainState, PodCallError, PodHttp},
+    volumes::{self, Shape},
+};
+
+/// Why a pod does not work, in the words of the kubelet or the scheduler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable`, ...
+    pub reason: String,
+    pub message: String,
+}
+
+/// What a pod said about its drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DrainAnswer {
+    NotAsked,
+    /// No answer, or not one that says anything; why.
+    Silent(String),
+    /// The image has no drain.
+    Unknown,
+    State(DrainState),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodView {
+    pub name: String,
+    pub uid: String,
+    pub ordinal: u32,
+    pub ip: Option<IpAddr>,
+    /// The revision of the StatefulSet that it was made from.
+    pub revision: Option<String>,
+    /// The version of Tempo that it was made for.
+    pub version: Option<String>,
+    pub created_at: Timestamp,
+    pub is_terminating: bool,
+    /// `None`: it is not ready.
+    pub ready_since: Option<Timestamp>,
+    pub problem: Option<Problem>,
+    pub drain: DrainAnswer,
+    /// The claim of its data volume.
+    pub volume: Option<String>,
+}
+
+/// What the operator has written on a volume about its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// The pod with this uid has proved that nothing is left on it.
+    Drained { pod_uid: String },
+    /// The pod with this uid, if there was one, could not be drained.
+    Unflushed { pod_uid: String, reason: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeView {
+    pub name: String,
+    pub uid: String,
+    pub ordinal: u32,
+    pub is_bound: bool,
+    pub is_lost: bool,
+    pub is_terminating: bool,
+    pub requested_bytes: u64,
+    /// What the volume has; it follows the request when the volume grows.
+    pub capacity_bytes: Option<u64>,
+    pub record: Option<Record>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatefulSetView {
+    pub name: String,
+    pub uid: String,
+    pub is_terminating: bool,
+    /// Its controller has seen the newest template, so the revision is that template's.
+    pub is_observed: bool,
+    pub replicas: u32,
+    pub update_revision: Option<String>,
+    /// It has had another template before this one.
+    pub has_rolled: bool,
+    /// When the operator last changed it.
+    pub changed_at: Timestamp,
+    pub shape: Shape,
+}
+
+/// Everything that the planner decides on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    pub now: Timestamp,
+    pub stateful_set: Option<StatefulSetView>,
+    /// By ordinal.
+    pub pods: Vec<PodView>,
+    /// By ordinal.
+    pub volumes: Vec<VolumeView>,
+    pub is_namespace_terminating: bool,
+}
+
+impl Observed {
+    pub fn ready_pods(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.is_ready()).count()
+    }
+
+    /// Pods of the newest revision.
+    pub fn updated_pods(&self) -> usize {
+        let revision = self.stateful_set.as_ref().and_then(|set| set.update_revision.as_deref());
+        self.pods.iter().filter(|pod| pod.revision.is_some() && pod.revision.as_deref() == revision).count()
+    }
+
+    pub(crate) fn volume_of(&self, pod: &PodView) -> Option<&VolumeView> {
+        self.volumes.iter().find(|volume| Some(&volume.name) == pod.volume.as_ref())
+    }
+}
+
+impl PodView {
+    pub fn is_ready(&self) -> bool {
+        self.ready_since.is_some() && !self.is_terminating
+    }
+}
+
+/// Why the API server's objects could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("read {object}")]
+pub struct ObserveError {
+    object: &'static str,
+    source: kube::Error,
+}
+
+/// The labels that the StatefulSet, its pods and their volumes have.
+pub const CLUSTER_LABEL: &str = "tempo-rs.dev/cluster";
+pub const COMPONENT_LABEL: &str = "tempo-rs.dev/component";
+pub const SINGLE_BINARY: &str = "single-binary";
+
+/// Reads everything.
+pub async fn observe(
+    client: &Client,
+    http: &PodHttp,
+    cluster: &TempoCluster,
+    now: Timestamp,
+) -> Result<Observed, ObserveError> {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let name = cluster.name_any();
+    let is_deleting = cluster.metadata.deletion_timestamp.is_some();
+    let labels = format!("{CLUSTER_LABEL}={name},{COMPONENT_LABEL}={SINGLE_BINARY}");
+    let selected = ListParams::default().labels(&labels);
+    let failed = |object| move |source| ObserveError { object, source };
+
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
+    let set = sets.get_opt(&name).await.map_err(failed("the StatefulSet"))?;
+    let pods = pods.list(&selected).await.map_err(failed("the pods"))?;
+    let claims = claims.list(&selected).await.map_err(failed("the volumes"))?;
+    let is_namespace_terminating = is_deleting && is_terminating(client, &namespace).await?;
+
+    let mut pods: Vec<PodView> = pods.iter().filter_map(|pod| pod_state::view(pod, &name, now)).collect();
+    pods.sort_by_key(|pod| pod.ordinal);
+    ask_pods(http, &mut pods, is_deleting).await;
+    let mut volumes: Vec<VolumeView> =
+        claims.iter().filter_map(|claim| volumes::view(claim, &name)).collect();
+    volumes.sort_by(|a, b| (a.ordinal, &a.name).cmp(&(b.ordinal, &b.name)));
+    Ok(Observed {
+        now,
+        stateful_set: set.as_ref().map(|set| stateful_set(set, now)),
+        pods,
+        volumes,
+        is_namespace_terminating,
+    })
+}
+
+/// Whether the whole namespace is going away. An operator that may not read namespaces takes the careful answer.
+async fn is_terminating(client: &Client, namespace: &str) -> Result<bool, ObserveError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    match namespaces.get_opt(namespace).await {
+        Ok(found) => Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some())),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(false),
+        Err(source) => Err(ObserveError { object: "the namespace", source }),
+    }
+}
+
+async fn ask_pods(http: &PodHttp, pods: &mut [PodView], is_deleting: bool) {
+    let asked = pods.iter_mut().filter(|pod| is_deleting || !pod.is_ready());
+    join_all(asked.map(|pod| async move {
+        let Some(ip) = pod.ip.filter(|_| !pod.is_terminating) else { return };
+        pod.drain = match http.drain_state(ip).await {
+            Ok(state) => DrainAnswer::State(state),
+            Err(PodCallError::Unknown { .. }) => DrainAnswer::Unknown,
+            Err(error) => {
+                DrainAnswer::Silent(display_error_chain::DisplayErrorChain::new(&error).to_string())
+            }
+        };
+    }))
+    .await;
+}
+
+fn stateful_set(set: &StatefulSet, now: Timestamp) -> StatefulSetView {
+    let status = set.status.as_ref();
+    let update_revision = status.and_then(|status| status.update_revision.clone());
+    let observed = status.and_then(|status| status.observed_generation);
+    let current = status.and_then(|status| status.current_revision.as_ref());
+    let replicas = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    StatefulSetView {
+        name: set.name_any(),
+        uid: set.uid().unwrap_or_default(),
+        is_terminating: set.metadata.deletion_timestamp.is_some(),
+        is_observed: observed >= set.metadata.generation,
+        replicas: u32::try_from(replicas).unwrap_or(0),
+        has_rolled: current.is_some_and(|current| Some(current) != update_revision.as_ref()),
+        update_revision,
+        changed_at: changed_at(set).or_else(|| time(set.metadata.creation_timestamp.as_ref())).unwrap_or(now),
+        shape: Shape::of(set),
+    }
+}
+
+/// When the operator's own fields last changed: the API server keeps that time per field manager, and an apply that
+/// changes nothing leaves it alone. It is what a rollout's deadline is counted from.
+fn changed_at(set: &StatefulSet) -> Option<Timestamp> {
+    let ours = set.metadata.managed_fields.iter().flatten().filter(|fields| {
+        fields.manager.as_deref() == Some(FIELD_MANAGER)
+            && fields.subresource.as_deref().unwrap_or("").is_empty()
+    });
+    ours.filter_map(|fields| time(fields.time.as_ref())).max()
+}
+
+pub(crate) fn time(time: Option<&Time>) -> Option<Timestamp> {
+    time.map(|time| time.0)
+}
+
+/// The number behind `<prefix>-`.
+pub(crate) fn ordinal(name: &str, prefix: &str) -> Option<u32> {
+    let digits = name.strip_prefix(prefix)?.strip_prefix('-')?;
+    let is_canonical = digits == "0" || !digits.starts_with('0');
+    if is_canonical && digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
