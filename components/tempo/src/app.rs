@@ -5,7 +5,9 @@
 //! Stop: `/ready` says no for `shutdown_delay`, then stage by stage in the direction of the data ([`Stage`]), all within
 //! one deadline. What a stage has not finished by then is cut off and makes the outcome [`Outcome::Unfinished`].
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::BTreeMap, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
@@ -23,6 +25,7 @@ use crate::{
     overrides,
     server::{
         self, LateRoutes, Mounted,
+        datagrams::BoundReceiver,
         http::{Listener, ServeContext},
         tls,
     },
@@ -31,20 +34,46 @@ use crate::{
     telemetry,
 };
 
+/// How long the start waits for the first look at the blocklist. A large bucket takes a few seconds; one that hangs
+/// must not keep the receivers shut.
+const FIRST_POLL_LIMIT: Duration = Duration::from_secs(15);
+
 /// Where an app listens; `None` is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     pub internal: Option<SocketAddr>,
-    pub otlp_grpc: Option<SocketAddr>,
-    pub otlp_http: Option<SocketAddr>,
+    pub receivers: ReceiverAddresses,
 }
 
-impl Addresses {
-    fn with_receivers(self, receivers: &[(Listener, axum::Router)]) -> Addresses {
-        let receiver = |name| receivers.iter().find(|(l, _)| l.name() == name).map(|(l, _)| l.address());
-        Addresses { otlp_grpc: receiver("otlp_grpc"), otlp_http: receiver("otlp_http"), ..self }
+/// Where receivers listen; `None` is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReceiverAddresses {
+    pub otlp_grpc: Option<SocketAddr>,
+    pub otlp_http: Option<SocketAddr>,
+    pub jaeger_grpc: Option<SocketAddr>,
+    pub jaeger_thrift_http: Option<SocketAddr>,
+    pub jaeger_thrift_compact: Option<SocketAddr>,
+    pub jaeger_thrift_binary: Option<SocketAddr>,
+    pub jaeger_sampling: Option<SocketAddr>,
+    pub zipkin: Option<SocketAddr>,
+}
+
+impl ReceiverAddresses {
+    fn of(listeners: &[(Listener, axum::Router)], sockets: &[BoundReceiver]) -> ReceiverAddresses {
+        let listener = |name| listeners.iter().find(|(l, _)| l.name() == name).map(|(l, _)| l.address());
+        let socket = |name| sockets.iter().find(|s| s.receiver.name() == name).map(|s| s.address);
+        ReceiverAddresses {
+            otlp_grpc: listener("otlp_grpc"),
+            otlp_http: listener("otlp_http"),
+            jaeger_grpc: listener("jaeger_grpc"),
+            jaeger_thrift_http: listener("jaeger_thrift_http"),
+            jaeger_thrift_compact: socket("jaeger_thrift_compact"),
+            jaeger_thrift_binary: socket("jaeger_thrift_binary"),
+            jaeger_sampling: listener("jaeger_sampling"),
+            zipkin: listener("zipkin"),
+        }
     }
 }
 
@@ -108,6 +137,7 @@ impl App {
             waits,
             stop_process: CancellationToken::new(),
         };
+        services.set_backend(shared.backend.clone());
         let mut runner = Runner::new(shared.tasks.clone(), services.clone());
         let addresses = listeners.addresses();
         let server::Listeners { http, grpc, internal } = listeners;
@@ -121,7 +151,8 @@ impl App {
         }
         let mut modules = assemble::modules(&shared).await?;
         let receivers = server::bind_receivers(&mut modules, &config, &context).await?;
-        let poller = assemble::poller(&shared, backend_metrics).await;
+        let sockets = server::bind_datagrams(&mut modules)?;
+        let (poller, first_poll) = assemble::poller(&shared, backend_metrics);
 
         runner.spawn(
             Stage::Background,
@@ -129,17 +160,29 @@ impl App {
             Box::new(move |stop| Box::pin(ends(reloader.run(stop)))),
         );
         runner.spawn(Stage::Background, "blocklist-poller", poller);
+        if tokio::time::timeout(FIRST_POLL_LIMIT, first_poll).await.is_err() {
+            warn!("started before the first look at the blocklist ended, older traces are found later");
+        }
         for module in &mut modules {
             services.set(module.name, ServiceState::Starting);
+            if let Some(draining) = module.draining.take() {
+                services.set_draining(draining);
+            }
             match module.run.take() {
                 Some((stage, run)) => runner.spawn(stage, module.name, run),
                 None => services.set(module.name, ServiceState::Running),
             }
         }
-        let addresses = addresses.with_receivers(&receivers);
+        let addresses = Addresses { receivers: ReceiverAddresses::of(&receivers, &sockets), ..addresses };
         let mounted = Mounted::build(&shared, &services, &context, modules);
         for (listener, router) in receivers {
             runner.spawn_listener(Stage::Receivers, listener, router, &context);
+        }
+        for BoundReceiver { receiver, socket, address: _ } in sockets {
+            let name = receiver.name();
+            let run: Run =
+                Box::new(move |stop| Box::pin(ends(receiver.run(socket, stop.cancelled_owned()))));
+            runner.spawn(Stage::Receivers, name, run);
         }
         runner.spawn_listener(Stage::Servers, grpc, mounted.grpc, &context);
         routes.replace(mounted.http);

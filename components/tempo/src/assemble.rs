@@ -19,8 +19,9 @@ use prometheus::Registry;
 use tempo_backend::{Backend, Blocklist, Poller, PollerOptions};
 use tempo_block::BlockCache;
 use tempo_config::{Overrides, Target, ValidConfig};
+use tempo_distributor::DatagramReceiver;
 use tempo_model::Waits;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
 /// The order of the stop. Each stage has ended before the next one is told to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// OTLP listeners: no new spans.
+    /// Receivers: no new spans; what sockets of datagrams still have is read.
     Receivers,
     /// Requests in flight are acknowledged.
     Distributor,
@@ -73,11 +74,14 @@ pub(crate) struct Module {
     pub(crate) api: Router,
     /// `/querier<prefix>/...`, with tenants.
     pub(crate) querier_api: Router,
-    /// As they are, without a time limit: `/flush`, `/shutdown`.
+    /// As they are, without a time limit: `/flush`, `/shutdown`, `/ingester/v1/drain`.
     pub(crate) admin: Router,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) receivers: Vec<(ListenerOptions, Router)>,
+    pub(crate) datagrams: Vec<DatagramReceiver>,
     pub(crate) run: Option<(Stage, Run)>,
+    /// True while nobody should send spans here.
+    pub(crate) draining: Option<watch::Receiver<bool>>,
 }
 
 impl Module {
@@ -89,7 +93,9 @@ impl Module {
             admin: Router::new(),
             endpoints: Vec::new(),
             receivers: Vec::new(),
+            datagrams: Vec::new(),
             run: None,
+            draining: None,
         }
     }
 }
@@ -117,20 +123,28 @@ pub(crate) async fn modules(shared: &Shared) -> anyhow::Result<Vec<Module>> {
     }
 }
 
-/// The poller of the blocklist, after its first poll: a trace that was flushed before the start is found at once.
-pub(crate) async fn poller(shared: &Shared, metrics: tempo_backend::Metrics) -> Run {
+/// The poller of the blocklist, and what tells that its first poll has ended: a trace that was flushed before the start
+/// is found from then on.
+pub(crate) fn poller(shared: &Shared, metrics: tempo_backend::Metrics) -> (Run, oneshot::Receiver<()>) {
     let now = Timestamp::now();
     let seed = u64::from(now.subsec_nanosecond().unsigned_abs());
     let options = PollerOptions::from_config(&shared.config.storage.trace, true, seed);
     let mut poller = Poller::new(shared.backend.clone(), shared.blocklist.clone(), options, metrics);
-    // A failure is logged there and tried again soon by the loop.
-    poller.poll_once(now).await.ok();
-    Box::new(move |stop| {
+    let (ended, first_poll) = oneshot::channel();
+    let run: Run = Box::new(move |stop| {
         Box::pin(async move {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                // A failure is logged there and tried again soon by the loop.
+                _ = poller.poll_once(now) => {}
+            }
+            // Nobody waits any more if it took too long.
+            ended.send(()).ok();
             poller.run(stop).await;
             Ok(())
         })
-    })
+    });
+    (run, first_poll)
 }
 
 /// The backend, opened.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use parking_lot::Mutex;
+use tempo_backend::Backend;
 use tokio::sync::watch;
 
 /// The life of one part; the names are those of Tempo's pages.
@@ -32,6 +33,8 @@ impl ServiceState {
 pub struct Services {
     states: Arc<Mutex<BTreeMap<&'static str, Service>>>,
     stopping: watch::Sender<bool>,
+    draining: Arc<Mutex<Option<watch::Receiver<bool>>>>,
+    backend: Arc<Mutex<Option<Backend>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,7 +45,12 @@ struct Service {
 
 impl Default for Services {
     fn default() -> Self {
-        Services { states: Arc::default(), stopping: watch::Sender::new(false) }
+        Services {
+            states: Arc::default(),
+            stopping: watch::Sender::new(false),
+            draining: Arc::default(),
+            backend: Arc::default(),
+        }
     }
 }
 
@@ -60,6 +68,23 @@ impl Services {
         self.stopping.send_replace(true);
     }
 
+    /// While this is true `/ready` says that a drain is under way: nobody should send spans here.
+    pub fn set_draining(&self, draining: watch::Receiver<bool>) {
+        *self.draining.lock() = Some(draining);
+    }
+
+    /// From now on `/ready` tells what is wrong with this backend.
+    pub fn set_backend(&self, backend: Backend) {
+        *self.backend.lock() = Some(backend);
+    }
+
+    /// What a process that is ready has to say beside: spans are taken while the backend is away, but not for ever.
+    pub fn remark(&self) -> Option<String> {
+        let trouble = self.backend.lock().as_ref()?.trouble()?;
+        let since = trouble.since.strftime("%Y-%m-%dT%H:%M:%SZ");
+        Some(format!("the backend fails since {since}, spans are kept on local disk: {}", trouble.reason))
+    }
+
     /// True once the stop began.
     pub fn watch_stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
@@ -69,6 +94,9 @@ impl Services {
     pub fn readiness(&self) -> Result<(), String> {
         if *self.stopping.borrow() {
             return Err("Application is stopping".to_owned());
+        }
+        if self.draining.lock().as_ref().is_some_and(|draining| *draining.borrow()) {
+            return Err("Ingester is draining: see GET /ingester/v1/drain".to_owned());
         }
         let mut counts: BTreeMap<ServiceState, usize> = BTreeMap::new();
         for service in self.states.lock().values() {
@@ -110,6 +138,13 @@ mod tests {
         assert_eq!(services.readiness(), Err("Some services are not Running:\nStarting: 1".to_owned()));
 
         services.set("ingester", ServiceState::Running);
+        assert_eq!(services.readiness(), Ok(()));
+
+        let draining = watch::Sender::new(true);
+        services.set_draining(draining.subscribe());
+        assert_eq!(services.readiness(), Err("Ingester is draining: see GET /ingester/v1/drain".to_owned()));
+
+        draining.send_replace(false);
         assert_eq!(services.readiness(), Ok(()));
 
         services.begin_stop();

@@ -1,4 +1,4 @@
-//! The ingester: `/flush` and `/shutdown`, and its loop, which ends with the WAL synced and closed.
+//! The ingester: `/flush`, `/shutdown` and the drain, and its loop, which ends with the WAL synced and closed.
 
 use std::{panic::Location, sync::Arc};
 
@@ -30,7 +30,9 @@ pub(super) async fn assemble(shared: &Shared) -> anyhow::Result<(Ingester, Modul
     module.endpoints = vec![
         Endpoint { name: "flush", path: "/flush".to_owned() },
         Endpoint { name: "shutdown", path: "/shutdown".to_owned() },
+        Endpoint { name: "drain", path: "/ingester/v1/drain".to_owned() },
     ];
+    module.draining = Some(ingester.watch_drain());
     let running = ingester.clone();
     module.run = Some((
         Stage::Ingester,

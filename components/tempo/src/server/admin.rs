@@ -1,5 +1,9 @@
-//! Routes of every process that are not an API: `/ready`, `/metrics`, `/config`, `/memberlist`, build information, and the
-//! pages of `status.rs`. None of them asks for a tenant.
+//! Routes of every process that are not an API: `/ready`, `/livez`, `/metrics`, `/config`, `/memberlist`, build
+//! information, and the pages of `status.rs`. None of them asks for a tenant.
+//!
+//! `/ready`: should requests be sent here? `/livez`: is this process worth keeping? It says yes whenever it is asked,
+//! whatever the state of storage, WAL replay or a drain: a kubelet that restarts a process over one of those only makes
+//! it begin again.
 
 use axum::{
     Router,
@@ -22,10 +26,11 @@ pub(super) fn plain(status: StatusCode, text: String) -> Response {
     (status, headers, text).into_response()
 }
 
-/// `/ready` and `/metrics` alone: all that the internal server has.
+/// `/ready`, `/livez` and `/metrics` alone: all that the internal server has.
 pub fn probe_routes(services: Services, registry: Registry) -> Router {
     Router::new()
         .route("/ready", any(ready).with_state(services))
+        .route("/livez", get(async || plain(StatusCode::OK, "alive\n".to_owned())))
         .route("/metrics", get(metrics).with_state(registry))
 }
 
@@ -47,7 +52,10 @@ pub(super) fn starting() -> Response {
 
 async fn ready(State(services): State<Services>) -> Response {
     match services.readiness() {
-        Ok(()) => plain(StatusCode::OK, "ready\n".to_owned()),
+        Ok(()) => {
+            let remark = services.remark().map(|remark| format!("{remark}\n")).unwrap_or_default();
+            plain(StatusCode::OK, format!("ready\n{remark}"))
+        }
         Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }

@@ -5,7 +5,10 @@ use std::io::Read as _;
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 
-use crate::{http_client, sandbox::Sandbox};
+use crate::{
+    http_client,
+    sandbox::{Sandbox, hex},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_and_plain_pages_answer_as_tempo_does() {
@@ -13,6 +16,7 @@ async fn probes_and_plain_pages_answer_as_tempo_does() {
 
     for (path, status, text) in [
         ("/ready", 200, "ready\n"),
+        ("/livez", 200, "alive\n"),
         ("/api/echo", 200, "echo\n"),
         ("/memberlist", 200, "This instance doesn't use memberlist."),
         ("/status/usage-stats", 200, "usage-stats is not enabled"),
@@ -39,6 +43,7 @@ async fn the_internal_server_has_probes_only() {
     let internal = running.app.addresses().internal.unwrap();
 
     assert_eq!(http_client::get(internal, "/ready").await.text(), "ready\n");
+    assert_eq!(http_client::get(internal, "/livez").await.text(), "alive\n");
     assert_eq!(http_client::get(internal, "/metrics").await.status, StatusCode::OK);
     assert_eq!(http_client::get(internal, "/api/echo").await.status, StatusCode::NOT_FOUND);
     running.stop().await;
@@ -181,4 +186,45 @@ async fn while_stopping_the_process_is_not_ready_and_takes_no_queries() {
     assert!(matches!(outcome, tempo::Outcome::Clean), "{outcome:?}");
     assert_eq!(ready.text(), "Application is stopping\n");
     assert_eq!(query.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_draining_the_process_is_alive_and_readable_but_not_ready_until_it_is_taken_back() {
+    let running = Sandbox::new().start().await;
+    running.push([7; 16], &["a span"]).await;
+
+    let begun =
+        http_client::send(running.http(), Method::POST, "/ingester/v1/drain", &[], Bytes::new()).await;
+    let (ready, alive) = (running.get("/ready").await, running.get("/livez").await);
+    let refused = running.push_with(&[], [8; 16], &["late"]).await;
+    let read = running.get(&format!("/api/traces/{}", hex([7; 16]))).await;
+    http_client::send(running.http(), Method::DELETE, "/ingester/v1/drain", &[], Bytes::new()).await;
+
+    assert_eq!(begun.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        (ready.status, ready.text()),
+        (StatusCode::SERVICE_UNAVAILABLE, "Ingester is draining: see GET /ingester/v1/drain\n")
+    );
+    assert_eq!(alive.status, StatusCode::OK);
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(read.status, StatusCode::OK);
+    assert_eq!(running.get("/ready").await.text(), "ready\n");
+    running.push([8; 16], &["late"]).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_stopping_is_alive() {
+    let mut sandbox = Sandbox::new();
+    sandbox.config.shutdown_delay = std::time::Duration::from_millis(300).into();
+    let running = sandbox.start().await;
+    let address = running.http();
+
+    let asked = async {
+        while http_client::get(address, "/ready").await.status == StatusCode::OK {}
+        http_client::get(address, "/livez").await
+    };
+    let (_, alive) = tokio::join!(running.app.stop(), asked);
+
+    assert_eq!(alive.text(), "alive\n");
 }
