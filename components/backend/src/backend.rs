@@ -24,8 +24,9 @@ use crate::{
     block_meta::BlockMeta,
     keys,
     local::LocalStore,
-    metered::MeteredStore,
+    metered::{Health, MeteredStore, Trouble},
     metrics::Metrics,
+    s3::{OpenS3Error, S3Store},
     store::{Store, StoreError},
 };
 
@@ -37,6 +38,7 @@ const PARQUET_MAGIC: &[u8] = b"PAR1";
 #[derive(Debug, Clone)]
 pub struct Backend {
     store: Arc<dyn Store>,
+    health: Health,
 }
 
 /// The local files of a block that is ready to be written.
@@ -49,8 +51,14 @@ pub struct BlockFiles {
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenBackendError {
-    #[error("storage.trace.backend '{}' is not supported yet, only 'local' is", .0.as_str())]
+    #[error("storage.trace.backend '{}' is not supported yet, only 's3' and 'local' are", .0.as_str())]
     NotSupported(BackendKind),
+    #[error("open bucket '{bucket}'")]
+    S3 {
+        bucket: String,
+        #[source]
+        source: OpenS3Error,
+    },
     #[error("open storage.trace.local.path '{path}'")]
     Local {
         path: String,
@@ -82,10 +90,17 @@ pub enum ReadMetaError {
 
 impl Backend {
     pub fn new(store: Arc<dyn Store>, metrics: Metrics) -> Backend {
-        Backend { store: Arc::new(MeteredStore::new(store, metrics)) }
+        let store = MeteredStore::new(store, metrics);
+        Backend { health: store.health(), store: Arc::new(store) }
     }
 
-    /// Opens the store that the configuration names.
+    /// Why calls fail at the moment; `None` if the last one was answered.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.health.trouble()
+    }
+
+    /// Opens the store that the configuration names. A bucket that is absent or out of reach is no error here: calls
+    /// fail until it is there.
     pub async fn open(config: &TraceStorageConfig, metrics: Metrics) -> Result<Backend, OpenBackendError> {
         match config.backend {
             BackendKind::Local => {
@@ -95,9 +110,14 @@ impl Backend {
                     .map_err(|source| OpenBackendError::Local { path: path.clone(), source })?;
                 Ok(Backend::new(Arc::new(store), metrics))
             }
-            kind @ (BackendKind::S3 | BackendKind::Gcs | BackendKind::Azure) => {
-                Err(OpenBackendError::NotSupported(kind))
+            BackendKind::S3 => {
+                let bucket = config.s3.bucket.clone();
+                let store = S3Store::open(&config.s3, metrics.clone())
+                    .await
+                    .map_err(|source| OpenBackendError::S3 { bucket, source })?;
+                Ok(Backend::new(Arc::new(store), metrics))
             }
+            kind @ (BackendKind::Gcs | BackendKind::Azure) => Err(OpenBackendError::NotSupported(kind)),
         }
     }
 
@@ -106,6 +126,10 @@ impl Backend {
         let files = in_write_order(files)?;
         let data = files.first().map(|(_, path)| path.clone()).unwrap_or_default();
         let expected = Expected::read(meta, &data, files.clone()).await?;
+        if self.trouble().is_some() {
+            // While the store fails, many blocks wait to be written: ask it something small before it is sent them all.
+            self.has_block(&meta.tenant, meta.block_id).await?;
+        }
         for (name, path) in &files {
             self.store.put_file(&self.key(meta, name), path).await?;
         }

@@ -14,6 +14,7 @@ mod memory;
 mod metered;
 mod metrics;
 mod poller;
+mod s3;
 mod store;
 mod tenant_index;
 
@@ -23,7 +24,9 @@ pub use blocklist::{Blocklist, QuarantinedBlock, Snapshot, TenantBlocks};
 pub use faulty::{Fault, FaultyStore, Operation, When};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+pub use metered::Trouble;
 pub use metrics::Metrics;
 pub use poller::{PollReport, Poller, PollerOptions};
+pub use s3::{OpenS3Error, S3ObjectsError, S3Store, S3TlsError};
 pub use store::{BoxError, ObjectEntry, Store, StoreError};
 pub use tenant_index::{DecodeIndexError, EncodeIndexError, ReadIndex, TenantIndex};

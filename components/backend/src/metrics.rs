@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
 
 use tempo_model::TenantId;
 
@@ -11,6 +14,9 @@ use tempo_model::TenantId;
 #[derive(Debug, Clone)]
 pub struct Metrics {
     request_duration: HistogramVec,
+    requests_hedged: IntCounter,
+    requests_repeated: IntCounter,
+    available: IntGauge,
     blocklist_length: IntGaugeVec,
     poll_duration: Histogram,
     poll_errors: IntCounterVec,
@@ -44,6 +50,18 @@ impl Metrics {
         )?;
         let metrics = Metrics {
             request_duration,
+            requests_hedged: IntCounter::new(
+                "tempodb_backend_hedged_roundtrips_total",
+                "Reads that were sent a second time because the first was slow.",
+            )?,
+            requests_repeated: IntCounter::new(
+                "tempo_backend_request_retries_total",
+                "Requests to object storage that were repeated after a failure.",
+            )?,
+            available: IntGauge::new(
+                "tempo_backend_available",
+                "1 if the last call to object storage was answered, 0 if it failed; /ready says why.",
+            )?,
             blocklist_length: gauges(
                 "tempodb_blocklist_length",
                 "Number of live blocks a tenant has in the blocklist.",
@@ -78,6 +96,9 @@ impl Metrics {
     fn register_all(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         let Metrics {
             request_duration,
+            requests_hedged,
+            requests_repeated,
+            available,
             blocklist_length,
             poll_duration,
             poll_errors,
@@ -88,6 +109,10 @@ impl Metrics {
             index_age,
         } = self;
         registry.register(Box::new(request_duration.clone()))?;
+        registry.register(Box::new(available.clone()))?;
+        for counter in [requests_hedged, requests_repeated] {
+            registry.register(Box::new(counter.clone()))?;
+        }
         registry.register(Box::new(poll_duration.clone()))?;
         registry.register(Box::new(poll_last_success.clone()))?;
         for counters in [poll_errors, index_errors] {
@@ -101,6 +126,18 @@ impl Metrics {
 
     pub(crate) fn request_ended(&self, operation: &str, status_code: &str, took: Duration) {
         self.request_duration.with_label_values(&[operation, status_code]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn read_hedged(&self) {
+        self.requests_hedged.inc();
+    }
+
+    pub(crate) fn request_repeated(&self) {
+        self.requests_repeated.inc();
+    }
+
+    pub(crate) fn available(&self, is_available: bool) {
+        self.available.set(i64::from(is_available));
     }
 
     pub(crate) fn poll_ended(&self, took: Duration) {

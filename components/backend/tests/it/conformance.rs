@@ -1,11 +1,23 @@
 //! What every `Store` must do, run on all of them.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tempo_backend::{FaultyStore, LocalStore, MemoryStore, ObjectEntry, Store, StoreError};
+use tempo_config::S3Config;
 
-/// The suite for one store; `open` gives a new, empty one.
+use crate::s3_server::{S3Server, Versitygw, config, open};
+
+/// A store, and what must live as long as it.
+type Opened = Option<(Arc<dyn Store>, Option<Versitygw>)>;
+
+/// The suite for one store; `open` gives a new, empty one, or nothing where it cannot be had.
 macro_rules! conformance {
     ($name:ident, $open:expr) => {
         mod $name {
@@ -25,6 +37,10 @@ macro_rules! conformance {
                 keys_that_could_escape_are_refused,
                 awkward_but_legal_keys_work,
                 empty_objects_work,
+                listings_of_several_pages_are_complete,
+                large_files_arrive_whole,
+                one_of_concurrent_writers_wins_as_a_whole,
+                a_put_that_is_cancelled_happens_as_a_whole_or_not_at_all,
             );
         }
     };
@@ -34,16 +50,31 @@ macro_rules! conformance {
             async fn $test() {
                 let dir = tempfile::tempdir().unwrap();
                 let open = $open;
-                let store: Arc<dyn Store> = open(dir.path().join("store")).await;
+                let opened: Opened = open(dir.path().join("store")).await;
+                let Some((store, _server)) = opened else { return };
                 super::$test(store, dir.path()).await;
             }
         )*
     };
 }
 
-conformance!(memory, async |_| Arc::new(MemoryStore::new()));
-conformance!(local, async |path: std::path::PathBuf| Arc::new(LocalStore::open(&path).await.unwrap()));
-conformance!(faulty_without_faults, async |_| Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), 1)));
+conformance!(memory, async |_| alone(MemoryStore::new()));
+conformance!(local, async |path: PathBuf| alone(LocalStore::open(&path).await.unwrap()));
+conformance!(faulty_without_faults, async |_| alone(FaultyStore::new(Arc::new(MemoryStore::new()), 1)));
+conformance!(s3, async |path: PathBuf| alone(S3Server::start(&path).await.store().await));
+conformance!(s3_with_prefix, async |path: PathBuf| {
+    let server = S3Server::start(&path).await;
+    alone(open(&S3Config { prefix: "/some/where/".to_owned(), ..server.config() }).await)
+});
+conformance!(versitygw, async |path: PathBuf| {
+    let server = Versitygw::start(&path).await?;
+    let store: Arc<dyn Store> = Arc::new(open(&config(&format!("127.0.0.1:{}", server.port))).await);
+    Some((store, Some(server)))
+});
+
+fn alone(store: impl Store + 'static) -> Opened {
+    Some((Arc::new(store), None))
+}
 
 async fn put_objects_are_read_back_whole_and_in_ranges(store: Arc<dyn Store>, _: &Path) {
     store.put("a/b/object", Bytes::from_static(b"0123456789")).await.unwrap();
@@ -211,6 +242,88 @@ async fn empty_objects_work(store: Arc<dyn Store>, _: &Path) {
     assert_eq!(store.get_range("a/empty", 0..0).await.unwrap(), "");
     assert_eq!(store.size("a/empty").await.unwrap(), 0);
     assert_eq!(keys(&store.list("a").await.unwrap()), ["a/empty"]);
+}
+
+/// More objects than one answer of an object store lists, spread over all that names can begin with.
+async fn listings_of_several_pages_are_complete(store: Arc<dyn Store>, _: &Path) {
+    let name = |i: u32| match i % 8 {
+        0 => format!("tenant/-{i}"),
+        1 => format!("tenant/z{i}"),
+        _ => format!("tenant/{:x}-block/object{i}", i.wrapping_mul(2_654_435_769)),
+    };
+    let mut expected: Vec<String> = (0..2_300).map(name).collect();
+    expected.push("tenant/5".to_owned());
+    expected.push("tenant/a".to_owned());
+    store.put("tenant-2/other", Bytes::new()).await.unwrap();
+    let puts = expected.iter().map(|key| store.put(key, Bytes::new()));
+    futures::stream::iter(puts).buffer_unordered(8).try_collect::<()>().await.unwrap();
+
+    let listed = store.list("tenant").await.unwrap();
+    let folders = store.list_folders("tenant").await.unwrap();
+
+    expected.sort_unstable();
+    assert_eq!(keys(&listed), expected);
+    let mut expected: Vec<&str> =
+        expected.iter().filter_map(|key| Some(key.strip_prefix("tenant/")?.split_once('/')?.0)).collect();
+    expected.sort_unstable();
+    expected.dedup();
+    assert_eq!(folders, expected);
+}
+
+/// Several parts of an upload, the last one short.
+const LARGE_BYTES: usize = (17 << 20) + 3;
+
+fn large_content() -> Vec<u8> {
+    (0..LARGE_BYTES).map(|i| u8::try_from(i.wrapping_mul(2_654_435_769) >> 13 & 0xff).unwrap()).collect()
+}
+
+async fn large_files_arrive_whole(store: Arc<dyn Store>, dir: &Path) {
+    let (file, content) = (dir.join("file"), large_content());
+    fs::write(&file, &content).unwrap();
+
+    store.put_file("a/large", &file).await.unwrap();
+    store.put_file("a/large", &file).await.unwrap();
+
+    assert_eq!(store.size("a/large").await.unwrap(), LARGE_BYTES as u64);
+    assert!(store.get("a/large").await.unwrap() == content);
+    let middle = (8 << 20) - 5..(8 << 20) + 5;
+    let range = u64::try_from(middle.start).unwrap()..u64::try_from(middle.end).unwrap();
+    assert_eq!(store.get_range("a/large", range).await.unwrap(), content[middle]);
+    assert_eq!(keys(&store.list("").await.unwrap()), ["a/large"]);
+}
+
+async fn one_of_concurrent_writers_wins_as_a_whole(store: Arc<dyn Store>, dir: &Path) {
+    let contents: Vec<Bytes> = (0_u8..8).map(|writer| Bytes::from(vec![writer; 100_000])).collect();
+    let file = dir.join("file");
+    fs::write(&file, vec![99; 100_000]).unwrap();
+    let puts = contents.iter().map(|content| store.put("a/object", content.clone()));
+
+    let (results, by_file) = tokio::join!(futures::future::join_all(puts), store.put_file("a/object", &file));
+
+    // A server may refuse one of two at the same moment, but not with a lasting reason.
+    assert!(
+        results.iter().chain([&by_file]).all(|put| put.as_ref().err().is_none_or(StoreError::is_retryable))
+    );
+    let found = store.get("a/object").await.unwrap();
+    assert_eq!(found.len(), 100_000);
+    assert!(found.iter().all(|byte| *byte == found[0]), "the object is a mixture");
+}
+
+async fn a_put_that_is_cancelled_happens_as_a_whole_or_not_at_all(store: Arc<dyn Store>, dir: &Path) {
+    let (file, content) = (dir.join("file"), large_content());
+    fs::write(&file, &content).unwrap();
+
+    for millis in [0, 1, 5, 20, 50, 100] {
+        let put = store.put_file("a/large", &file);
+        drop(tokio::time::timeout(Duration::from_millis(millis), put).await);
+        match store.get("a/large").await {
+            Ok(found) => assert!(found == content, "after {millis} ms"),
+            Err(error) => assert!(error.is_not_found(), "after {millis} ms: {error:?}"),
+        }
+    }
+
+    store.put_file("a/large", &file).await.unwrap();
+    assert!(store.get("a/large").await.unwrap() == content);
 }
 
 fn keys(entries: &[ObjectEntry]) -> Vec<&str> {

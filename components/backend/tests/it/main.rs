@@ -11,4 +11,10 @@ mod local_store;
 #[cfg(test)]
 mod poller;
 #[cfg(test)]
+mod s3_server;
+#[cfg(test)]
+mod s3_store;
+#[cfg(test)]
+mod s3_tls;
+#[cfg(test)]
 mod write_block;
