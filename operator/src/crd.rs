@@ -9,7 +9,9 @@ mod spec;
 mod status;
 mod text;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt;
 
 pub use self::{
@@ -31,6 +33,29 @@ pub use self::{
 };
 
 /// The definition that is installed in the API server.
+///
+/// Without `nullable`, which the derive puts on every optional field: the API server then drops a null as it does in its
+/// own objects, instead of keeping it as a difference to what is in Git.
 pub fn definition() -> CustomResourceDefinition {
-    TempoCluster::crd()
+    let mut definition = TempoCluster::crd();
+    for version in &mut definition.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        if let Some(schema) = schema {
+            without_nullable(schema);
+        }
+    }
+    definition
+}
+
+fn without_nullable(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.properties.iter_mut().flatten().for_each(|(_, schema)| without_nullable(schema));
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => without_nullable(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(without_nullable),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(value)) = &mut schema.additional_properties {
+        without_nullable(value);
+    }
 }

@@ -59,16 +59,16 @@ pub fn points_at(spec: &TempoClusterSpec, kind: KeyHolder, name: &str) -> bool {
 }
 
 /// The places of a spec that name other objects.
-struct Pointers<'a> {
-    storage_secret: Option<&'a str>,
-    storage_ca: Option<&'a KeyReference>,
-    ingest_certificate: Option<&'a str>,
-    ingest_client_ca: Option<&'a KeyReference>,
-    tenant_overrides: Option<&'a KeyReference>,
+pub(crate) struct Pointers<'a> {
+    pub(crate) storage_secret: Option<&'a str>,
+    pub(crate) storage_ca: Option<&'a KeyReference>,
+    pub(crate) ingest_certificate: Option<&'a str>,
+    pub(crate) ingest_client_ca: Option<&'a KeyReference>,
+    pub(crate) tenant_overrides: Option<&'a KeyReference>,
 }
 
 impl<'a> Pointers<'a> {
-    fn of(spec: &'a TempoClusterSpec) -> Pointers<'a> {
+    pub(crate) fn of(spec: &'a TempoClusterSpec) -> Pointers<'a> {
         let credentials = spec.storage.credentials.as_ref();
         let ingest = spec.ingest.as_ref().and_then(|ingest| ingest.tls.as_ref());
         Pointers {
@@ -114,18 +114,7 @@ impl Reader {
                 self.get_config_map(&reference.name).await?.map(|config_map| texts_of(&config_map)),
             ),
         };
-        let name = reference.name.clone();
-        let key = reference.key.clone();
-        Ok(match data {
-            None => KeyState::MissingObject { kind, name },
-            Some(data) => match data.get(&key) {
-                None => KeyState::MissingKey { kind, name, key },
-                Some(value) => KeyState::Present {
-                    text: String::from_utf8_lossy(value).into_owned(),
-                    content_hash: content_hash([(key.as_str(), value.as_slice())]),
-                },
-            },
-        })
+        Ok(key_state(reference, kind, data))
     }
 
     async fn get_secret(&self, name: &str) -> Result<Option<Secret>, DereferenceError> {
@@ -139,7 +128,31 @@ impl Reader {
     }
 }
 
-fn view(secret: &Secret) -> SecretView {
+/// The key that `reference` names; `data` is `None` if the object does not exist.
+pub(crate) fn key_state(
+    reference: &KeyReference,
+    kind: &'static str,
+    data: Option<BTreeMap<String, Vec<u8>>>,
+) -> KeyState {
+    let name = reference.name.clone();
+    let key = reference.key.clone();
+    match data {
+        None => KeyState::MissingObject { kind, name },
+        Some(data) => match data.get(&key) {
+            None => KeyState::MissingKey { kind, name, key },
+            Some(value) => KeyState::Present {
+                text: if kind == "ConfigMap" {
+                    String::from_utf8_lossy(value).into_owned()
+                } else {
+                    String::new()
+                },
+                content_hash: content_hash([(key.as_str(), value.as_slice())]),
+            },
+        },
+    }
+}
+
+pub(crate) fn view(secret: &Secret) -> SecretView {
     let data = bytes_of(secret);
     let readable = |key: &str| {
         let value = String::from_utf8(data.get(key)?.clone()).ok()?;
@@ -155,11 +168,11 @@ fn view(secret: &Secret) -> SecretView {
     }
 }
 
-fn bytes_of(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn bytes_of(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
     secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
 }
 
-fn texts_of(config_map: &ConfigMap) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn texts_of(config_map: &ConfigMap) -> BTreeMap<String, Vec<u8>> {
     let texts =
         config_map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
     let binaries = config_map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));

@@ -7,6 +7,8 @@
 
 pub mod api_calls;
 pub mod apply;
+pub mod cli;
+pub mod controller;
 pub mod crd;
 pub mod dereference;
 mod drain;
@@ -16,7 +18,12 @@ pub mod metrics;
 pub mod observe;
 pub mod plan;
 pub mod pods;
+pub mod process;
+pub mod reconcile;
 pub mod references;
+pub mod render;
 pub mod rollout;
 pub mod server;
+pub mod status;
+pub mod validate;
 pub mod volumes;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +10,12 @@ use serde_json::Value;
 use super::{KeyReference, free_form};
 
 /// `limits`.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Default)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[x_kube(
+    validation = Rule::new("!has(self.tenantsFrom) || !has(self.tenantsFrom.kind) || self.tenantsFrom.kind == 'ConfigMap'")
+        .message("limits are no secret: tenantsFrom is a ConfigMap")
+        .field_path(".tenantsFrom"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsSpec {
     /// Limits of tenants that are not named, and of what the named ones do not set.
