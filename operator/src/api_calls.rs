@@ -1,8 +1,9 @@
 //! What the operator asks of the API server: a layer under `kube::Client` that every request passes.
 //!
-//! It counts writes by resource and verb, refuses writes while this process does not lead, and bounds the time of
-//! everything that is not a watch. `ApiCall` names a request the way RBAC does, so that tests can compare the verbs used
-//! with the verbs granted.
+//! It counts writes by resource and verb, refuses writes while this process does not lead, bounds the time of everything
+//! that is not a watch, and tries again, soon and a few times, what may be done twice: reads and server-side applies.
+//! (kube's own retry policy also repeats evictions that a budget refuses, for minutes; it is switched off.)
+//! `ApiCall` names a request the way RBAC does, so that tests can compare the verbs used with the verbs granted.
 
 use std::{
     fmt,
@@ -12,15 +13,19 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Request, Response};
+use futures::TryFutureExt as _;
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use kube::client::Body;
+use rand::Rng as _;
 use tokio::time::Instant;
-use tower::{BoxError, Layer, Service};
+use tower::{BoxError, Layer, Service, ServiceExt as _};
 
 use crate::{leader::Leadership, metrics::Metrics};
 
 /// Longer than any answer of a healthy API server, shorter than a reconcile may hang.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+const MOST_ATTEMPTS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// One request in the words of RBAC.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +92,7 @@ pub enum RefusedCall {
     TimedOut(ApiCall),
 }
 
-/// Puts `ApiCalls` under a client: `ClientBuilder::with_layer`.
+/// Puts `ApiCalls` under a client: `ClientBuilder::with_layer`, over a buffer, because attempts need clones.
 #[derive(Debug, Clone)]
 pub struct ApiCallsLayer {
     pub leadership: Leadership,
@@ -110,10 +115,10 @@ pub struct ApiCalls<S> {
 
 impl<S, B> Service<Request<Body>> for ApiCalls<S>
 where
-    S: Service<Request<Body>, Response = Response<B>>,
-    S::Error: Into<BoxError>,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError> + Send,
     S::Future: Send + 'static,
-    B: 'static,
+    B: Send + 'static,
 {
     type Response = Response<B>;
     type Error = BoxError;
@@ -124,25 +129,92 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let call = ApiCall::of(&request);
-        if let Some(call) = call.as_ref().filter(|call| call.is_write()) {
-            if !self.layer.leadership.is_held(Instant::now()) {
-                let refused = RefusedCall::NotLeading(call.clone());
-                return Box::pin(async move { Err(refused.into()) });
-            }
-            self.layer.metrics.wrote(&call.resource, call.verb);
-        }
-        let answer = self.inner.call(request);
-        match call.filter(|call| call.verb != "watch") {
-            None => Box::pin(async move { answer.await.map_err(Into::into) }),
-            Some(call) => Box::pin(async move {
-                match tokio::time::timeout(CALL_TIMEOUT, answer).await {
-                    Ok(answer) => answer.map_err(Into::into),
-                    Err(_elapsed) => Err(RefusedCall::TimedOut(call).into()),
-                }
-            }),
+        let unused = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, unused);
+        let layer = self.layer.clone();
+        match ApiCall::of(&request) {
+            None => Box::pin(ready.oneshot(request).map_err(Into::into)),
+            Some(call) if call.verb == "watch" => Box::pin(ready.oneshot(request).map_err(Into::into)),
+            Some(call) => Box::pin(async move { layer.call(call, ready, request).await }),
         }
     }
+}
+
+impl ApiCallsLayer {
+    async fn call<S, B>(
+        &self,
+        call: ApiCall,
+        mut service: S,
+        mut request: Request<Body>,
+    ) -> Result<Response<B>, BoxError>
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Send,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        let is_repeatable = is_repeatable(&call, &request);
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..MOST_ATTEMPTS {
+            let again = if is_repeatable { copy(&request) } else { None };
+            let answer = self.attempt(&call, &mut service, request).await;
+            let Some(again) = again.filter(|_| is_passing(&answer)) else {
+                return answer;
+            };
+            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+            tokio::time::sleep(jittered).await;
+            pause = pause.saturating_mul(2);
+            request = again;
+        }
+        self.attempt(&call, &mut service, request).await
+    }
+
+    async fn attempt<S, B>(
+        &self,
+        call: &ApiCall,
+        service: &mut S,
+        request: Request<Body>,
+    ) -> Result<Response<B>, BoxError>
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Send,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        let ready = service.ready().await.map_err(Into::into)?;
+        if call.is_write() {
+            if !self.leadership.is_held(Instant::now()) {
+                return Err(RefusedCall::NotLeading(call.clone()).into());
+            }
+            self.metrics.wrote(&call.resource, call.verb);
+        }
+        match tokio::time::timeout(CALL_TIMEOUT, ready.call(request)).await {
+            Ok(answer) => answer.map_err(Into::into),
+            Err(_elapsed) => Err(RefusedCall::TimedOut(call.clone()).into()),
+        }
+    }
+}
+
+/// Reads, and applies, which say the whole of what they want.
+fn is_repeatable(call: &ApiCall, request: &Request<Body>) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let is_apply = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/apply-patch"));
+    !call.is_write() || (call.verb == "patch" && is_apply)
+}
+
+/// Whether the same call may succeed in a moment.
+fn is_passing<B>(answer: &Result<Response<B>, BoxError>) -> bool {
+    match answer {
+        Ok(answer) => answer.status() == StatusCode::TOO_MANY_REQUESTS || answer.status().is_server_error(),
+        Err(error) => !error.is::<RefusedCall>(),
+    }
+}
+
+fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+    let mut copy = Request::new(request.body().try_clone()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! same rendered text (annotation `tempo-rs.dev/applied-hash`), is not written: a settled cluster costs no write.
 //! Objects that belong to somebody else are refused, not taken over. Objects of ours that are no longer rendered are
 //! deleted by the cluster's uid, for the kinds of `pruned_kinds` only: volumes and StatefulSets never; ConfigMaps not while
-//! a pod still mounts them. StatefulSets that are being deleted are left to the planner.
+//! a pod still mounts them. ServiceMonitors are left out where the API server does not know them. StatefulSets that are being deleted are left to the planner.
 
 mod compare;
 
@@ -26,11 +26,11 @@ use kube::{
 use serde_json::Value;
 
 use self::compare::covers;
+use crate::{observe::CLUSTER_LABEL, render::service_monitor, volumes};
 
 /// The field manager of all children.
 pub const FIELD_MANAGER: &str = "tempo-operator";
 pub(crate) const HASH_ANNOTATION: &str = "tempo-rs.dev/applied-hash";
-pub(crate) const CLUSTER_LABEL: &str = "tempo-rs.dev/cluster";
 pub(crate) const CLUSTER_UID_LABEL: &str = "tempo-rs.dev/cluster-uid";
 
 /// The cluster whose children are applied.
@@ -46,8 +46,6 @@ pub struct Owner<'a> {
 pub struct Child {
     pub resource: ApiResource,
     pub value: Value,
-    /// Whether the cluster may lack the kind; then the object is left out and reported.
-    pub is_optional: bool,
 }
 
 impl Child {
@@ -117,8 +115,9 @@ pub async fn apply(client: &Client, owner: Owner<'_>, children: Vec<Child>) -> R
 }
 
 /// Kinds whose orphans are deleted.
-fn pruned_kinds() -> [ApiResource; 4] {
+fn pruned_kinds() -> [ApiResource; 5] {
     [
+        service_monitor::resource(),
         ApiResource::erase::<PodDisruptionBudget>(&()),
         ApiResource::erase::<Service>(&()),
         ApiResource::erase::<ConfigMap>(&()),
@@ -147,20 +146,21 @@ impl Applier<'_> {
         children: &[Child],
         applied: &mut Applied,
     ) -> Result<BTreeMap<Title, Live>, ApplyError> {
-        let mut kinds: BTreeMap<String, (ApiResource, bool)> =
-            pruned_kinds().into_iter().map(|resource| (resource.kind.clone(), (resource, false))).collect();
+        let mut kinds: BTreeMap<String, ApiResource> =
+            pruned_kinds().into_iter().map(|resource| (resource.kind.clone(), resource)).collect();
         for child in children {
-            kinds
-                .entry(child.resource.kind.clone())
-                .or_insert_with(|| (child.resource.clone(), child.is_optional));
+            kinds.entry(child.resource.kind.clone()).or_insert_with(|| child.resource.clone());
         }
+        let optional = service_monitor::resource().kind;
         let ours = ListParams::default().labels(&format!("{CLUSTER_UID_LABEL}={}", self.owner.uid));
         let mut live = BTreeMap::new();
-        for (kind, (resource, is_optional)) in kinds {
+        for (kind, resource) in kinds {
             let objects = match self.api(&resource).list(&ours).await {
                 Ok(objects) => objects,
-                Err(kube::Error::Api(status)) if is_optional && status.code == 404 => {
-                    applied.missing_kinds.insert(kind);
+                Err(kube::Error::Api(status)) if kind == optional && status.code == 404 => {
+                    if children.iter().any(|child| child.resource.kind == kind) {
+                        applied.missing_kinds.insert(kind);
+                    }
                     continue;
                 }
                 Err(source) => {
@@ -179,7 +179,7 @@ impl Applier<'_> {
     async fn apply_one(
         &self,
         mut child: Child,
-        before: Option<Live>,
+        mut before: Option<Live>,
         applied: &mut Applied,
     ) -> Result<(), ApplyError> {
         let title = child.title();
@@ -189,18 +189,24 @@ impl Applier<'_> {
             let object = title.clone();
             move |source| ApplyError::Call { verb, object, source }
         };
-        let mut is_new = false;
-        match &before {
-            Some(live) if live.object.metadata.deletion_timestamp.is_some() => return Ok(()),
-            Some(live) if is_as_rendered(&live.object, &child.value, &hash) => return Ok(()),
-            Some(live) if is_frozen_otherwise(&live.object, &child.value) => {
-                api.delete(child.name(), &only(&live.object)).await.map_err(failed("delete"))?;
+        let is_new = before.is_none() && self.may_create(&api, &title).await?;
+        if before.is_none() && !is_new {
+            let object = api.get_opt(&title.name).await.map_err(failed("get"))?;
+            before = object.map(|object| Live { resource: child.resource.clone(), object });
+        }
+        if let Some(live) = &before {
+            keep_immutable(&mut child, &live.object);
+            if live.object.metadata.deletion_timestamp.is_some()
+                || is_as_rendered(&live.object, &child.value, &hash)
+            {
+                return Ok(());
             }
-            Some(_) => {}
-            None => is_new = self.may_create(&api, &title).await?,
+            if is_frozen_otherwise(&live.object, &child.value) {
+                api.delete(&title.name, &only(&live.object)).await.map_err(failed("delete"))?;
+            }
         }
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch(child.name(), &parameters, &Patch::Apply(&child.value)).await.map_err(failed("apply"))?;
+        api.patch(&title.name, &parameters, &Patch::Apply(&child.value)).await.map_err(failed("apply"))?;
         if is_new {
             applied.created.push(title)
         } else {
@@ -293,8 +299,13 @@ fn stamp(value: &mut Value) -> String {
 }
 
 fn is_as_rendered(live: &DynamicObject, rendered: &Value, hash: &str) -> bool {
-    live.annotations().get(HASH_ANNOTATION).is_some_and(|applied| applied == hash)
-        && serde_json::to_value(live).is_ok_and(|live| covers(&live, rendered))
+    let is_same_text = live.annotations().get(HASH_ANNOTATION).is_some_and(|applied| applied == hash);
+    let (Ok(live), Some(rendered)) = (serde_json::to_value(live), rendered.as_object()) else {
+        return false;
+    };
+    // The items of a list say neither their version nor their kind.
+    let mut fields = rendered.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind"));
+    is_same_text && fields.all(|(name, rendered)| live.get(name).is_some_and(|live| covers(live, rendered)))
 }
 
 /// An immutable ConfigMap with other content: only deleting it helps.
@@ -306,9 +317,19 @@ fn only(object: &DynamicObject) -> DeleteParams {
     DeleteParams::background().preconditions(Preconditions { uid: object.uid(), resource_version: None })
 }
 
-/// The API resource of a StatefulSet, for those who need to find it among the children.
-pub(crate) fn is_stateful_set(resource: &ApiResource) -> bool {
-    resource.kind == StatefulSet::kind(&())
+/// What the API server lets nobody change stays as it is; the planner sees the difference.
+fn keep_immutable(child: &mut Child, live: &DynamicObject) {
+    if child.resource.kind != StatefulSet::kind(&()) {
+        return;
+    }
+    let live = serde_json::to_value(live).and_then(serde_json::from_value::<StatefulSet>);
+    let rendered = serde_json::from_value::<StatefulSet>(child.value.clone());
+    if let (Ok(live), Ok(mut rendered)) = (live, rendered) {
+        volumes::keep_immutable_fields(&mut rendered, &live);
+        if let Ok(value) = serde_json::to_value(rendered) {
+            child.value = value;
+        }
+    }
 }
 
 #[cfg(test)]

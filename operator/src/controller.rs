@@ -30,7 +30,9 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
-        controller::{Action, Config, Error as ControllerError, ReconcileRequest, applier, trigger_self, trigger_with},
+        controller::{
+            Action, Config, Error as ControllerError, ReconcileRequest, applier, trigger_self, trigger_with,
+        },
         reflector::{self, ObjectRef, Store},
         watcher,
     },
@@ -43,10 +45,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
-    apply::CLUSTER_LABEL,
     crd::{KeyHolder, TempoCluster},
     dereference::points_at,
     metrics::ReconcileResult,
+    observe::CLUSTER_LABEL,
     reconcile::{Context, ReconcileError, Reconciled, reconcile},
     server::{BEAT, Health},
 };
@@ -79,7 +81,13 @@ impl Scope {
 }
 
 /// Runs until `stop`, then finishes the reconciles that are running.
-pub async fn run(context: Arc<Context>, scope: Scope, concurrency: u16, health: Health, stop: CancellationToken) {
+pub async fn run(
+    context: Arc<Context>,
+    scope: Scope,
+    concurrency: u16,
+    health: Health,
+    stop: CancellationToken,
+) {
     let (reader, writer) = reflector::store();
     let clusters = watcher(scope.api::<Guarded>(&context.client), watcher::Config::default())
         .default_backoff()
@@ -99,7 +107,9 @@ pub async fn run(context: Arc<Context>, scope: Scope, concurrency: u16, health: 
     let backoffs = Arc::new(Backoffs::default());
     let reconciler = {
         let backoffs = Arc::clone(&backoffs);
-        move |cluster: Arc<Guarded>, context: Arc<Context>| Box::pin(observed_reconcile(cluster, context, Arc::clone(&backoffs)))
+        move |cluster: Arc<Guarded>, context: Arc<Context>| {
+            Box::pin(observed_reconcile(cluster, context, Arc::clone(&backoffs)))
+        }
     };
     let on_error = {
         let backoffs = Arc::clone(&backoffs);
@@ -107,7 +117,8 @@ pub async fn run(context: Arc<Context>, scope: Scope, concurrency: u16, health: 
             Action::requeue(backoffs.next(&key_of(cluster.as_ref())))
         }
     };
-    let mut outcomes = applier(reconciler, on_error, Arc::clone(&context), reader.clone(), queue, config).boxed();
+    let mut outcomes =
+        applier(reconciler, on_error, Arc::clone(&context), reader.clone(), queue, config).boxed();
     let mut ready = Box::pin(reader.wait_until_ready());
     let mut is_ready = false;
     let mut beat = tokio::time::interval(BEAT);
@@ -182,7 +193,10 @@ fn log_failure(
     }
 }
 
-fn watch_failed(context: &Arc<Context>, resource: &'static str) -> impl FnMut(&watcher::Error) + Send + 'static {
+fn watch_failed(
+    context: &Arc<Context>,
+    resource: &'static str,
+) -> impl FnMut(&watcher::Error) + Send + 'static {
     let context = Arc::clone(context);
     move |error| {
         context.metrics.watch_failed(resource);
@@ -205,7 +219,13 @@ fn child_requests(context: &Arc<Context>, scope: &Scope) -> [Requests; 7] {
 
 fn children<K>(context: &Arc<Context>, scope: &Scope) -> Requests
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let labelled = watcher::Config::default().labels(CLUSTER_LABEL);
     let objects = watcher(scope.api::<PartialObjectMeta<K>>(&context.client), labelled)
@@ -218,7 +238,13 @@ where
 /// Watches of objects that specs may point at.
 fn referrers<K>(context: &Arc<Context>, scope: &Scope, kind: KeyHolder, clusters: Store<Guarded>) -> Requests
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let objects = watcher(scope.api::<PartialObjectMeta<K>>(&context.client), watcher::Config::default())
         .default_backoff()

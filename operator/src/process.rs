@@ -10,6 +10,7 @@ use kube::{Client, client::ClientBuilder};
 use prometheus::Registry;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tower::buffer::BufferLayer;
 use tracing::{info, warn};
 
 use crate::{
@@ -24,6 +25,8 @@ use crate::{
     server::{self, Health},
 };
 
+/// Calls that wait for the connection before callers do.
+const CALLS_IN_LINE: usize = 64;
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What the flags of `run` say.
@@ -41,15 +44,21 @@ pub struct RunOptions {
 }
 
 /// Runs until `stop`; an error means that the process must end with a code that makes Kubernetes start it again.
-pub async fn run(options: RunOptions, mut config: kube::Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    options: RunOptions,
+    mut config: kube::Config,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     // The client's own retries would hold an eviction that a PDB refuses for minutes; the controller has its own back-off.
     config.default_retry = false;
     let registry = Registry::new();
     let metrics = Metrics::register(&registry, &options.defaults.version).context("register metrics")?;
     let health = Health::new(Instant::now());
-    let leadership = if options.leader_election.is_some() { Leadership::none() } else { Leadership::unconditional() };
+    let leadership =
+        if options.leader_election.is_some() { Leadership::none() } else { Leadership::unconditional() };
     let fenced = ClientBuilder::try_from(config.clone())
         .context("make a client")?
+        .with_layer(&BufferLayer::new(CALLS_IN_LINE))
         .with_layer(&ApiCallsLayer { leadership: leadership.clone(), metrics: metrics.clone() })
         .build();
     let listener = server::bind(options.listen).await?;
@@ -80,7 +89,12 @@ struct Parts {
     leadership: Leadership,
 }
 
-async fn work(options: &RunOptions, clients: Clients, parts: Parts, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn work(
+    options: &RunOptions,
+    clients: Clients,
+    parts: Parts,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let Parts { metrics, health, leadership } = parts;
     let Some(election) = options.leader_election.clone() else {
         metrics.lead(true);
@@ -132,7 +146,8 @@ async fn control(
     health: &Health,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let instance = options.leader_election.as_ref().map_or("tempo-operator", |election| election.identity.as_str());
+    let instance =
+        options.leader_election.as_ref().map_or("tempo-operator", |election| election.identity.as_str());
     let context = Arc::new(Context {
         events: Recorder::new(client.clone(), instance.to_owned(), metrics.clone()),
         client,
@@ -147,7 +162,13 @@ async fn control(
     };
     let mut controllers = JoinSet::new();
     for scope in scopes {
-        controllers.spawn(controller::run(Arc::clone(&context), scope, options.concurrency, health.clone(), stop.clone()));
+        controllers.spawn(controller::run(
+            Arc::clone(&context),
+            scope,
+            options.concurrency,
+            health.clone(),
+            stop.clone(),
+        ));
     }
     let ended = tokio::select! {
         ended = controllers.join_next() => ended,
@@ -156,7 +177,10 @@ async fn control(
     if !stop.is_cancelled() {
         anyhow::bail!("a controller ended: {ended:?}");
     }
-    if tokio::time::timeout(STOP_DEADLINE, async { while controllers.join_next().await.is_some() {} }).await.is_err() {
+    if tokio::time::timeout(STOP_DEADLINE, async { while controllers.join_next().await.is_some() {} })
+        .await
+        .is_err()
+    {
         warn!("reconciles did not end in time");
         controllers.abort_all();
     }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     api::{Patch, PatchParams},
-    core::{DeserializeGuard, InvalidObject},
+    core::{DeserializeGuard, error_boundary::InvalidObject},
 };
 use serde_json::json;
 use tracing::info;
@@ -22,23 +22,21 @@ use crate::{
     events::{Notice, Recorder},
     metrics::Metrics,
     observe::{ObserveError, observe},
-    plan::{Desired, Plan, plan},
+    plan::{self, Action, Desired, FINALIZER, Plan, plan},
     pods::PodHttp,
     references::{OperatorDefaults, SecretState},
     render::render,
     rollout::{ExecuteError, Executed, execute},
-    status::{self, Findings, Standing, Trouble},
+    status::{self, Description, Findings, Standing, Trouble},
     validate::validate,
 };
 
-/// Keeps a deleted TempoCluster until its pods are drained.
-pub const FINALIZER: &str = "tempo-rs.dev/drain";
 const STATUS_MANAGER: &str = "tempo-operator-status";
 /// A settled cluster is looked at again this often, should a watch have missed something.
 const STEADY: Duration = Duration::from_mins(10);
 
 /// What all reconciles share.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "kube's client has none")]
 pub struct Context {
     pub client: Client,
     pub pods: PodHttp,
@@ -113,7 +111,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     async fn run(&self, standing: Standing) -> Result<Reconciled, ReconcileError> {
-        let mut findings = Findings::new(standing);
+        let mut findings = Findings::new(standing, &self.context.defaults.version);
         let outcome = match standing {
             Standing::Managed | Standing::Paused => self.keep(&mut findings).await,
             Standing::Unmanaged => Ok(Reconciled::look_again(STEADY)),
@@ -139,7 +137,12 @@ impl Pass<'_> {
         let references = dereference(&self.context.client, self.cluster, &self.context.defaults).await?;
         let valid = validate(self.cluster, &references);
         let rendered = valid.and_then(|valid| {
-            findings.description = Some(valid.description());
+            findings.description = Some(Description {
+                target_version: valid.version().to_owned(),
+                effective: valid.effective(),
+                storage: valid.storage_status(),
+                endpoints: valid.endpoints(),
+            });
             render(&valid)
         });
         let resources = match rendered {
@@ -153,7 +156,6 @@ impl Pass<'_> {
                 return Ok(Reconciled { requeue: Some(STEADY), is_refused: true, is_gone: false });
             }
         };
-        let stateful_set = resources.stateful_set().clone();
         if findings.standing == Standing::Managed {
             self.keep_finalizer().await?;
             let owner = Owner {
@@ -161,12 +163,12 @@ impl Pass<'_> {
                 name: &self.cluster.name_any(),
                 uid: self.cluster.meta().uid.as_deref().unwrap_or_default(),
             };
-            let applied = apply::apply(&self.context.client, owner, resources.into_children()).await?;
-            self.tell_applied(&applied).await;
+            let applied = apply::apply(&self.context.client, owner, resources.in_apply_order()).await?;
+            self.tell_applied(&applied, &resources.warnings).await;
             findings.missing_kinds = applied.missing_kinds;
         }
         let observed = self.observe().await?;
-        let mut plan = plan(&Desired::of(self.cluster, Some(&stateful_set), false), &observed);
+        let mut plan = plan(&Desired::of(self.cluster, Some(&resources.stateful_set), false), &observed);
         findings.observed = Some(observed);
         if findings.standing == Standing::Managed {
             self.execute(&mut plan).await?;
@@ -180,12 +182,12 @@ impl Pass<'_> {
     async fn delete(&self, findings: &mut Findings) -> Result<Reconciled, ReconcileError> {
         // A Secret that cannot be read must not keep the deletion from going on: the plan's deadline bounds it.
         let references = dereference(&self.context.client, self.cluster, &self.context.defaults).await;
-        let is_secret_missing =
-            references.is_ok_and(|references| matches!(references.storage_secret, SecretState::Missing { .. }));
+        let is_secret_missing = references
+            .is_ok_and(|references| matches!(references.storage_secret, SecretState::Missing { .. }));
         let observed = self.observe().await?;
         let mut plan = plan(&Desired::of(self.cluster, None, is_secret_missing), &observed);
         findings.observed = Some(observed);
-        let is_released = plan.action.is_finalizer_removal();
+        let is_released = matches!(plan.action, Action::RemoveFinalizer { .. });
         self.execute(&mut plan).await?;
         if is_released {
             return Ok(Reconciled::GONE);
@@ -203,7 +205,13 @@ impl Pass<'_> {
         let Executed { notices, blocked } =
             execute(&plan.action, &self.context.client, &self.context.pods, self.cluster).await?;
         for notice in notices {
-            info!(namespace = self.namespace, cluster = self.cluster.name_any(), reason = notice.reason, message = notice.message, "acted");
+            info!(
+                namespace = self.namespace,
+                cluster = self.cluster.name_any(),
+                reason = notice.reason,
+                message = notice.message,
+                "acted"
+            );
             let notice = Notice {
                 is_warning: notice.is_warning,
                 reason: notice.reason.to_owned(),
@@ -215,13 +223,15 @@ impl Pass<'_> {
         }
         if let Some(progress) = blocked {
             plan.progress = progress;
+            plan.requeue = plan::LOOK_AGAIN;
         }
         Ok(())
     }
 
     /// Sets the finalizer if a deletion is to be drained, takes it away if not, and touches nothing else.
     async fn keep_finalizer(&self) -> Result<(), ReconcileError> {
-        let policy = self.cluster.spec.deletion_policy.as_ref().and_then(|policy| policy.drain).unwrap_or_default();
+        let policy =
+            self.cluster.spec.deletion_policy.as_ref().and_then(|policy| policy.drain).unwrap_or_default();
         let is_wanted = policy == DrainPolicy::Flush;
         if is_wanted == self.cluster.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
             return Ok(());
@@ -239,12 +249,14 @@ impl Pass<'_> {
         Ok(())
     }
 
-    async fn tell_applied(&self, applied: &Applied) {
+    async fn tell_applied(&self, applied: &Applied, warnings: &[String]) {
         if !applied.has_written() {
             return;
         }
         let mut parts = Vec::new();
-        for (verb, titles) in [("created", &applied.created), ("updated", &applied.updated), ("deleted", &applied.deleted)] {
+        for (verb, titles) in
+            [("created", &applied.created), ("updated", &applied.updated), ("deleted", &applied.deleted)]
+        {
             if !titles.is_empty() {
                 let titles: Vec<String> = titles.iter().map(ToString::to_string).collect();
                 parts.push(format!("{verb} {}", titles.join(", ")));
@@ -252,8 +264,19 @@ impl Pass<'_> {
         }
         let note = parts.join("; ");
         info!(namespace = self.namespace, cluster = self.cluster.name_any(), note, "applied");
-        let notice = Notice { is_warning: false, reason: "Applied".to_owned(), action: "Apply", note, pod: None };
+        let notice =
+            Notice { is_warning: false, reason: "Applied".to_owned(), action: "Apply", note, pod: None };
         self.context.events.record(&self.reference(), notice).await;
+        for warning in warnings {
+            let notice = Notice {
+                is_warning: true,
+                reason: "IgnoredConfig".to_owned(),
+                action: "Apply",
+                note: warning.clone(),
+                pod: None,
+            };
+            self.context.events.record(&self.reference(), notice).await;
+        }
     }
 
     /// Writes the status if it says something new, and tells what became better or worse.
@@ -262,7 +285,11 @@ impl Pass<'_> {
         let name = self.cluster.name_any();
         let key = (self.namespace, name.as_str());
         for condition in &status.conditions {
-            self.context.metrics.condition(key, &condition.type_, condition.status == ConditionStatus::True.as_str());
+            self.context.metrics.condition(
+                key,
+                &condition.type_,
+                condition.status == ConditionStatus::True.as_str(),
+            );
         }
         if let Some(plan) = &findings.plan {
             self.context.metrics.rollout_step(key, plan.progress.step.as_str());
@@ -294,9 +321,13 @@ fn changes(before: Option<&TempoClusterStatus>, after: &TempoClusterStatus) -> V
     ];
     let before = before.map_or(&[][..], |status| &status.conditions);
     let is_news = |condition: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
-        let is_told = told.iter().any(|(kind, status)| condition.type_ == kind.as_str() && condition.status == status.as_str());
+        let is_told = told
+            .iter()
+            .any(|(kind, status)| condition.type_ == kind.as_str() && condition.status == status.as_str());
         let was_told = before.iter().any(|before| {
-            before.type_ == condition.type_ && before.status == condition.status && before.reason == condition.reason
+            before.type_ == condition.type_
+                && before.status == condition.status
+                && before.reason == condition.reason
         });
         is_told && !was_told
     };
@@ -318,18 +349,16 @@ fn changes(before: Option<&TempoClusterStatus>, after: &TempoClusterStatus) -> V
 
 /// Errors that stay until somebody does something: shown in the status. The others are only tried again.
 fn lasting_trouble(error: &ReconcileError) -> Option<Trouble> {
-    let source = match error {
-        ReconcileError::Read(_) | ReconcileError::Status(_) => return None,
-        ReconcileError::Apply(ApplyError::Foreign { .. }) => {
-            return Some(Trouble { reason: "NameTaken", message: error.to_string() });
+    if let ReconcileError::Apply(ApplyError::Foreign { .. }) = error {
+        return Some(Trouble { reason: "NameTaken", message: error.to_string() });
+    }
+    let mut source = std::error::Error::source(error);
+    let answer = loop {
+        match source?.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(answer)) => break answer,
+            Some(_) => return None,
+            None => source = source?.source(),
         }
-        ReconcileError::Apply(ApplyError::Call { source, .. }) | ReconcileError::Finalizer(source) => source,
-        ReconcileError::Dereference(error) => &error.source,
-        ReconcileError::Observe(error) => error.api_error()?,
-        ReconcileError::Execute(error) => error.api_error()?,
-    };
-    let kube::Error::Api(answer) = source else {
-        return None;
     };
     let reason = match answer.code {
         403 => "Forbidden",
@@ -363,7 +392,11 @@ async fn write_status(
 }
 
 /// An object that the API server took and that these types do not: say so, and stay out of the way of its deletion.
-async fn report_undecodable(context: &Context, namespace: &str, invalid: &InvalidObject) -> Result<Reconciled, ReconcileError> {
+async fn report_undecodable(
+    context: &Context,
+    namespace: &str,
+    invalid: &InvalidObject,
+) -> Result<Reconciled, ReconcileError> {
     let metadata = &invalid.metadata;
     let name = metadata.name.clone().unwrap_or_default();
     let reference = ObjectReference {
@@ -377,28 +410,44 @@ async fn report_undecodable(context: &Context, namespace: &str, invalid: &Invali
     let note = format!("the object cannot be read: {}", invalid.error);
     let is_ours = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
     if metadata.deletion_timestamp.is_some() && is_ours {
-        let left: Vec<&String> = metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != FINALIZER).collect();
+        let left: Vec<&String> =
+            metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != FINALIZER).collect();
         let api: Api<DeserializeGuard<TempoCluster>> = Api::namespaced(context.client.clone(), namespace);
         let patch = json!({"metadata": {"resourceVersion": metadata.resource_version, "finalizers": left}});
-        api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(ReconcileError::Finalizer)?;
-        let notice = Notice { is_warning: true, reason: "DrainSkipped".to_owned(), action: "Release", note, pod: None };
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map_err(ReconcileError::Finalizer)?;
+        let notice = Notice {
+            is_warning: true,
+            reason: "DrainSkipped".to_owned(),
+            action: "Release",
+            note,
+            pod: None,
+        };
         context.events.record(&reference, notice).await;
         return Ok(Reconciled::GONE);
     }
     let before = read_conditions(context, namespace, &name).await?;
-    let status = status::undecodable(&invalid.error, metadata.generation, &before.conditions, Timestamp::now());
+    let status =
+        status::undecodable(&invalid.error, metadata.generation, &before.conditions, Timestamp::now());
     if before != status {
         write_status(&context.client, namespace, &name, metadata.uid.clone(), &status).await?;
     }
-    let notice = Notice { is_warning: true, reason: "Undecodable".to_owned(), action: "Report", note, pod: None };
+    let notice =
+        Notice { is_warning: true, reason: "Undecodable".to_owned(), action: "Report", note, pod: None };
     context.events.record(&reference, notice).await;
     Ok(Reconciled { requeue: None, is_refused: true, is_gone: false })
 }
 
 /// The status of an object whose spec cannot be read.
-async fn read_conditions(context: &Context, namespace: &str, name: &str) -> Result<TempoClusterStatus, ReconcileError> {
+async fn read_conditions(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<TempoClusterStatus, ReconcileError> {
     let resource = kube::api::ApiResource::erase::<TempoCluster>(&());
-    let api: Api<kube::api::DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
+    let api: Api<kube::api::DynamicObject> =
+        Api::namespaced_with(context.client.clone(), namespace, &resource);
     let object = api.get(name).await.map_err(ReconcileError::Read)?;
     let status = object.data.get("status").cloned().unwrap_or_default();
     Ok(serde_json::from_value(status).unwrap_or_default())

@@ -13,8 +13,8 @@ use kube::ResourceExt as _;
 
 use crate::{
     crd::{
-        ConditionStatus, ConditionType, EffectiveStatus, EndpointsStatus, IngesterStatus, Phase, RolloutStatus,
-        StorageStatus, TempoCluster, TempoClusterStatus, VersionStatus,
+        ConditionStatus, ConditionType, EffectiveStatus, EndpointsStatus, IngesterStatus, Phase,
+        RolloutStatus, StorageStatus, TempoCluster, TempoClusterStatus, VersionStatus,
     },
     observe::Observed,
     plan::Plan,
@@ -41,17 +41,16 @@ pub struct Trouble {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub target_version: String,
-    pub operator_version: String,
     pub effective: EffectiveStatus,
     pub storage: StorageStatus,
     pub endpoints: EndpointsStatus,
-    pub selector: String,
 }
 
 /// Everything that one reconcile found out.
 #[derive(Debug)]
 pub struct Findings {
     pub standing: Standing,
+    pub operator_version: String,
     pub refusal: Option<Refusal>,
     pub trouble: Option<Trouble>,
     pub description: Option<Description>,
@@ -62,9 +61,10 @@ pub struct Findings {
 }
 
 impl Findings {
-    pub fn new(standing: Standing) -> Findings {
+    pub fn new(standing: Standing, operator_version: &str) -> Findings {
         Findings {
             standing,
+            operator_version: operator_version.to_owned(),
             refusal: None,
             trouble: None,
             description: None,
@@ -79,18 +79,18 @@ impl Findings {
 pub fn status(cluster: &TempoCluster, findings: &Findings, now: Timestamp) -> TempoClusterStatus {
     let claims = claims(findings);
     let before = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let conditions = conditions(&claims, before, cluster.meta().generation, now);
+    let conditions = conditions(&claims, before, cluster.metadata.generation, now);
     let counts = Counts::of(findings);
     let rollout = rollout(findings, &counts, &conditions);
     TempoClusterStatus {
-        observed_generation: cluster.meta().generation,
+        observed_generation: cluster.metadata.generation,
         phase: Some(phase(findings, &claims, &counts)),
         message: Some(headline(&claims)),
         conditions,
         version: Some(VersionStatus {
             current: current_version(findings),
             target: findings.description.as_ref().map(|description| description.target_version.clone()),
-            operator: findings.description.as_ref().map(|description| description.operator_version.clone()),
+            operator: Some(findings.operator_version.clone()),
         }),
         effective: findings.description.as_ref().map(|description| description.effective.clone()),
         ingester: Some(IngesterStatus {
@@ -107,14 +107,21 @@ pub fn status(cluster: &TempoCluster, findings: &Findings, now: Timestamp) -> Te
 }
 
 /// The status of a TempoCluster that cannot be read: conditions only.
-pub fn undecodable(error: &str, generation: Option<i64>, before: &[Condition], now: Timestamp) -> TempoClusterStatus {
+pub fn undecodable(
+    error: &str,
+    generation: Option<i64>,
+    before: &[Condition],
+    now: Timestamp,
+) -> TempoClusterStatus {
     let message = format!("the object cannot be read: {error}");
     let claims: Vec<Claim> = ConditionType::ALL
         .into_iter()
         .map(|condition| {
             let status = match condition {
                 ConditionType::Stalled => ConditionStatus::True,
-                ConditionType::Ready | ConditionType::Progressing | ConditionType::Reconciling => ConditionStatus::False,
+                ConditionType::Ready | ConditionType::Progressing | ConditionType::Reconciling => {
+                    ConditionStatus::False
+                }
                 ConditionType::Degraded | ConditionType::ReconciliationPaused => ConditionStatus::False,
                 ConditionType::Available
                 | ConditionType::StorageReady
@@ -145,7 +152,12 @@ struct Claim {
 /// The longest message that a condition may have.
 const MOST_MESSAGE_BYTES: usize = 32_768;
 
-fn conditions(claims: &[Claim], before: &[Condition], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+fn conditions(
+    claims: &[Claim],
+    before: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
     let as_condition = |claim: &Claim| {
         let type_ = claim.condition.as_str();
         let status = claim.status.as_str();
@@ -184,7 +196,12 @@ fn claim(condition: ConditionType, findings: &Findings) -> Claim {
         ConditionType::DataAtRisk => data_at_risk(findings),
         ConditionType::ReconciliationPaused => paused(findings),
     };
-    Claim { condition, status: if status { ConditionStatus::True } else { ConditionStatus::False }, reason, message }
+    Claim {
+        condition,
+        status: if status { ConditionStatus::True } else { ConditionStatus::False },
+        reason,
+        message,
+    }
 }
 
 type Verdict = (bool, String, String);
@@ -199,12 +216,14 @@ fn ready(findings: &Findings) -> Verdict {
     }
     let counts = Counts::of(findings);
     match &findings.plan {
-        _ if findings.standing == Standing::Unmanaged => verdict(false, "Unmanaged", "the operator does not look after this cluster"),
-        Some(plan) if plan.progress.step.is_done() && counts.are_all_ready_and_updated() => {
+        _ if findings.standing == Standing::Unmanaged => {
+            verdict(false, "Unmanaged", "the operator does not look after this cluster")
+        }
+        Some(plan) if plan.progress.is_done() && counts.are_all_ready_and_updated() => {
             verdict(true, "Serving", serving_message(findings))
         }
-        Some(plan) if plan.progress.step.is_done() => verdict(false, "PodsNotReady", counts.message()),
-        Some(plan) => verdict(false, plan.progress.step.as_str(), plan.progress.message.clone()),
+        Some(plan) if plan.progress.is_done() => verdict(false, "PodsNotReady", counts.message()),
+        Some(plan) => verdict(false, plan.progress.reason(), plan.progress.message.clone()),
         None => verdict(false, "Pending", "not looked at yet"),
     }
 }
@@ -220,7 +239,8 @@ fn serving_message(findings: &Findings) -> String {
 
 /// What keeps the operator from working on the cluster, if anything does.
 fn obstacle(findings: &Findings) -> Option<(&str, &str)> {
-    let refusal = findings.refusal.as_ref().map(|refusal| (refusal.reason.as_ref(), refusal.message.as_str()));
+    let refusal =
+        findings.refusal.as_ref().map(|refusal| (refusal.reason.as_str(), refusal.message.as_str()));
     refusal.or_else(|| findings.trouble.as_ref().map(|trouble| (trouble.reason, trouble.message.as_str())))
 }
 
@@ -235,11 +255,15 @@ fn progressing(findings: &Findings) -> Verdict {
         return verdict(is_waiting(findings), reason, message);
     }
     match (&findings.plan, findings.standing) {
-        (_, Standing::Paused | Standing::Unmanaged) => verdict(false, "Paused", paused_message(findings.standing)),
+        (_, Standing::Paused | Standing::Unmanaged) => {
+            verdict(false, "Paused", paused_message(findings.standing))
+        }
         (Some(plan), _) if plan.progress.is_past_deadline => {
             verdict(false, "ProgressDeadlineExceeded", plan.progress.message.clone())
         }
-        (Some(plan), _) => verdict(!plan.progress.step.is_done(), plan.progress.step.as_str(), plan.progress.message.clone()),
+        (Some(plan), _) => {
+            verdict(!plan.progress.is_done(), plan.progress.reason(), plan.progress.message.clone())
+        }
         (None, _) => verdict(true, "Pending", "not looked at yet"),
     }
 }
@@ -283,7 +307,7 @@ fn reconciling(findings: &Findings) -> Verdict {
 
 /// A refusal that another object's coming can end.
 fn is_waiting(findings: &Findings) -> bool {
-    findings.refusal.as_ref().is_some_and(|refusal| refusal.condition == ConditionType::StorageReady || refusal.is_waiting)
+    findings.refusal.as_ref().is_some_and(|refusal| refusal.is_waiting)
 }
 
 fn stalled(findings: &Findings) -> Verdict {
@@ -307,7 +331,9 @@ fn stalled(findings: &Findings) -> Verdict {
 
 fn valid(condition: ConditionType, findings: &Findings) -> Verdict {
     match &findings.refusal {
-        Some(refusal) if refusal.condition == condition => verdict(false, &refusal.reason, refusal.message.clone()),
+        Some(refusal) if refusal.condition == condition => {
+            verdict(false, &refusal.reason, refusal.message.clone())
+        }
         // Rules come in an order: the ones behind a refusal were not looked at, and nothing is known against them.
         Some(_) | None => as_expected_true(),
     }
@@ -326,7 +352,9 @@ fn data_at_risk(findings: &Findings) -> Verdict {
 
 fn paused(findings: &Findings) -> Verdict {
     match findings.standing {
-        Standing::Managed | Standing::Deleting => verdict(false, "Managed", "the operator looks after this cluster"),
+        Standing::Managed | Standing::Deleting => {
+            verdict(false, "Managed", "the operator looks after this cluster")
+        }
         Standing::Paused => verdict(true, "Paused", paused_message(findings.standing)),
         Standing::Unmanaged => verdict(true, "Unmanaged", paused_message(findings.standing)),
     }
@@ -357,7 +385,9 @@ fn headline(claims: &[Claim]) -> String {
 }
 
 fn phase(findings: &Findings, claims: &[Claim], counts: &Counts) -> Phase {
-    let is = |condition| claims.iter().any(|claim| claim.condition == condition && claim.status == ConditionStatus::True);
+    let is = |condition| {
+        claims.iter().any(|claim| claim.condition == condition && claim.status == ConditionStatus::True)
+    };
     match findings.standing {
         Standing::Deleting if counts.there > 0 => Phase::Draining,
         Standing::Deleting => Phase::Deleting,
@@ -379,14 +409,14 @@ struct Counts {
 
 impl Counts {
     fn of(findings: &Findings) -> Counts {
-        let pods = findings.observed.as_ref().map_or(&[][..], |observed| &observed.pods);
+        let observed = findings.observed.as_ref();
         let count = |pods: usize| i32::try_from(pods).unwrap_or(i32::MAX);
         Counts {
             // Mode Monolithic: one pod.
             wanted: if findings.standing == Standing::Deleting { 0 } else { 1 },
-            there: count(pods.len()),
-            ready: count(pods.iter().filter(|pod| pod.is_ready).count()),
-            updated: count(pods.iter().filter(|pod| pod.is_current).count()),
+            there: count(observed.map_or(0, |observed| observed.pods.len())),
+            ready: count(observed.map_or(0, Observed::ready_pods)),
+            updated: count(observed.map_or(0, Observed::updated_pods)),
         }
     }
 
