@@ -9,4 +9,4 @@ pub use opentelemetry_proto::tonic::{
 
 mod generated;
 
-pub use generated::{frontend, push, tempopb};
+pub use generated::{frontend, jaeger, push, tempopb};

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 fn generate(out: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
-    let files = ["tempopb/tempo.proto", "tempo/push.proto", "tempo/frontend.proto"];
+    let files = ["tempopb/tempo.proto", "tempo/push.proto", "tempo/frontend.proto", "jaeger/api_v2.proto"];
     let descriptors = protox::compile(files, [&root]).expect("compile the .proto files");
     prost_build::Config::new()
         .out_dir(out)
@@ -26,7 +26,7 @@ fn generated_code_is_current() {
     let fresh = tempfile::tempdir().expect("a temporary directory");
     generate(fresh.path());
 
-    for name in ["tempopb.rs", "tempo.push.rs", "tempo.frontend.rs"] {
+    for name in ["tempopb.rs", "tempo.push.rs", "tempo.frontend.rs", "jaeger.api_v2.rs"] {
         let want = fs::read_to_string(fresh.path().join(name)).expect("read what was generated");
         let have = fs::read_to_string(checked_in.join(name)).unwrap_or_default();
         assert!(have == want, "{name} is stale: run TEMPO_REGENERATE=1 cargo test -p tempo-proto");
