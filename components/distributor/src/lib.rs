@@ -21,6 +21,9 @@ pub use push::{
     PushOutcome, PushResponse,
 };
 pub use rate_limit::RateLimited;
-pub use receiver::TenantRefused;
+pub use receiver::{
+    DatagramReceiver, JaegerFault, JaegerFormat, JaegerToOtlp, TenantRefused,
+    zipkin::{ZipkinFault, ZipkinFormat, zipkin_to_otlp},
+};
 pub use truncate::Truncated;
 pub use wire::Fault;

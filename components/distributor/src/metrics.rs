@@ -5,11 +5,34 @@ use tempo_model::TenantId;
 
 use crate::truncate::Truncated;
 
-/// How a request came in: labels of the receiver's metrics.
+/// How a request came in: labels of the receivers' metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
-    Http,
-    Grpc,
+    OtlpHttp,
+    OtlpGrpc,
+    JaegerGrpc,
+    JaegerThriftHttp,
+    JaegerThriftCompact,
+    JaegerThriftBinary,
+    ZipkinV1Json,
+    ZipkinV1Thrift,
+    ZipkinV2Json,
+    ZipkinV2Protobuf,
+}
+
+/// Why a datagram was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DatagramDropped {
+    /// Larger than `max_packet_size`.
+    TooLarge,
+    /// No thrift message, or none that carries Jaeger spans.
+    Malformed,
+    /// More than `queue_size` were waiting.
+    QueueFull,
+    /// Bytes in flight were used up, or the distributor is draining.
+    Refused,
+    /// By the kernel, because the socket's buffer was full.
+    SocketBufferFull,
 }
 
 #[derive(Debug, Clone)]
@@ -26,6 +49,8 @@ pub(crate) struct Metrics {
     inflight: InflightMetrics,
     accepted_spans: IntCounterVec,
     refused_spans: IntCounterVec,
+    datagrams: IntCounterVec,
+    datagrams_dropped: IntCounterVec,
 }
 
 impl Metrics {
@@ -103,6 +128,16 @@ impl Metrics {
                 "Spans that a receiver could not pass on",
                 &["receiver", "transport"],
             )?,
+            datagrams: counter(
+                "tempo_receiver_datagrams_total",
+                "Datagrams that a receiver read from its socket",
+                &["receiver", "transport"],
+            )?,
+            datagrams_dropped: counter(
+                "tempo_receiver_datagrams_dropped_total",
+                "Datagrams that were dropped with all their spans, by reason",
+                &["receiver", "transport", "reason"],
+            )?,
         })
     }
 
@@ -153,11 +188,21 @@ impl Metrics {
     }
 
     pub(crate) fn receiver_accepted(&self, transport: Transport, spans: u64) {
-        self.accepted_spans.with_label_values(&["otlp", transport.as_str()]).inc_by(spans);
+        self.accepted_spans.with_label_values(&transport.labels()).inc_by(spans);
     }
 
     pub(crate) fn receiver_refused(&self, transport: Transport, spans: u64) {
-        self.refused_spans.with_label_values(&["otlp", transport.as_str()]).inc_by(spans);
+        self.refused_spans.with_label_values(&transport.labels()).inc_by(spans);
+    }
+
+    pub(crate) fn datagrams_came(&self, transport: Transport, datagrams: u64) {
+        self.datagrams.with_label_values(&transport.labels()).inc_by(datagrams);
+    }
+
+    pub(crate) fn datagrams_dropped(&self, transport: Transport, reason: DatagramDropped, datagrams: u64) {
+        let [receiver, transport] = transport.labels();
+        let labels = [receiver, transport, reason.as_str()];
+        self.datagrams_dropped.with_label_values(&labels).inc_by(datagrams);
     }
 }
 
@@ -183,10 +228,31 @@ impl InflightMetrics {
 }
 
 impl Transport {
+    /// Receiver and transport, in the OpenTelemetry collector's words.
+    fn labels(self) -> [&'static str; 2] {
+        match self {
+            Transport::OtlpHttp => ["otlp", "http"],
+            Transport::OtlpGrpc => ["otlp", "grpc"],
+            Transport::JaegerGrpc => ["jaeger", "grpc"],
+            Transport::JaegerThriftHttp => ["jaeger", "collector_http"],
+            Transport::JaegerThriftCompact => ["jaeger", "udp_thrift_compact"],
+            Transport::JaegerThriftBinary => ["jaeger", "udp_thrift_binary"],
+            Transport::ZipkinV1Json => ["zipkin", "http_v1_json"],
+            Transport::ZipkinV1Thrift => ["zipkin", "http_v1_thrift"],
+            Transport::ZipkinV2Json => ["zipkin", "http_v2_json"],
+            Transport::ZipkinV2Protobuf => ["zipkin", "http_v2_proto"],
+        }
+    }
+}
+
+impl DatagramDropped {
     fn as_str(self) -> &'static str {
         match self {
-            Transport::Http => "http",
-            Transport::Grpc => "grpc",
+            DatagramDropped::TooLarge => "too_large",
+            DatagramDropped::Malformed => "malformed",
+            DatagramDropped::QueueFull => "queue_full",
+            DatagramDropped::Refused => "refused",
+            DatagramDropped::SocketBufferFull => "socket_buffer_full",
         }
     }
 }

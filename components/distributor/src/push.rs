@@ -10,7 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus::Registry;
-use tempo_config::{DistributorConfig, OtlpGrpcConfig, OtlpHttpConfig, Overrides};
+use tempo_config::{
+    DistributorConfig, JaegerReceiverConfig, OtlpGrpcConfig, OtlpHttpConfig, Overrides, ReceiversConfig,
+    ZipkinReceiverConfig,
+};
 use tempo_model::{PushBatch, TenantId, TraceId};
 use tokio::{sync::watch, time::Instant};
 
@@ -18,7 +21,7 @@ use crate::{
     inflight::{Inflight, Refused, Reservation},
     metrics::Metrics,
     rate_limit::{RateLimited, RateLimiter},
-    receiver::{self, TenantRefused},
+    receiver::{self, DatagramReceiver, TenantRefused},
     regroup::{ContextsTooLarge, Regroup},
     validate::{self, RequestWalk, WalkOptions},
     wire::Fault,
@@ -127,8 +130,8 @@ pub struct Distributor {
 }
 
 struct Shared {
-    http: Option<OtlpHttpConfig>,
-    grpc: Option<OtlpGrpcConfig>,
+    receivers: ReceiversConfig,
+    udp_tenant: String,
     retry_after: Option<Duration>,
     max_attribute_bytes: usize,
     ingesters: Arc<dyn IngesterPush>,
@@ -179,13 +182,12 @@ impl Distributor {
         deps: Dependencies<'_>,
     ) -> Result<Distributor, prometheus::Error> {
         let Dependencies { ingesters, overrides, registry, multitenancy } = deps;
-        let protocols = config.receivers.otlp.clone().unwrap_or_default().protocols;
         let retry_after = config.retry_after_on_resource_exhausted.get();
         let metrics = Metrics::register(registry)?;
         Ok(Distributor {
             shared: Arc::new(Shared {
-                http: protocols.http,
-                grpc: protocols.grpc,
+                receivers: config.receivers.clone(),
+                udp_tenant: config.tempo_rs.udp_tenant.clone(),
                 retry_after: (!retry_after.is_zero()).then_some(retry_after),
                 max_attribute_bytes: config.max_attribute_bytes.to_usize(),
                 ingesters,
@@ -201,12 +203,12 @@ impl Distributor {
 
     /// Where OTLP over HTTP is to listen; `None` if it is off.
     pub fn otlp_http_config(&self) -> Option<&OtlpHttpConfig> {
-        self.shared.http.as_ref()
+        self.shared.receivers.otlp.as_ref()?.protocols.http.as_ref()
     }
 
     /// Where OTLP over gRPC is to listen; `None` if it is off.
     pub fn otlp_grpc_config(&self) -> Option<&OtlpGrpcConfig> {
-        self.shared.grpc.as_ref()
+        self.shared.receivers.otlp.as_ref()?.protocols.grpc.as_ref()
     }
 
     /// `POST` on the configured traces path, and nothing else.
@@ -217,6 +219,41 @@ impl Distributor {
     /// The OTLP trace service, and nothing else.
     pub fn otlp_grpc_routes(&self) -> axum::Router {
         receiver::otlp_grpc::routes(self)
+    }
+
+    /// Jaeger's transports, each with where it is to listen; `None` if all are off.
+    pub fn jaeger_config(&self) -> Option<&JaegerReceiverConfig> {
+        self.shared.receivers.jaeger.as_ref()
+    }
+
+    /// Jaeger's collector service, and `SamplingManager` if remote sampling is on.
+    pub fn jaeger_grpc_routes(&self) -> axum::Router {
+        receiver::jaeger::grpc_routes(self)
+    }
+
+    /// `POST /api/traces` with thrift, and `GET /api/sampling` if remote sampling is on.
+    pub fn jaeger_thrift_http_routes(&self) -> axum::Router {
+        receiver::jaeger::thrift_http_routes(self)
+    }
+
+    /// `GET /sampling`, as an agent answers it.
+    pub fn jaeger_sampling_routes(&self) -> axum::Router {
+        receiver::jaeger::sampling_routes(self)
+    }
+
+    /// The receivers of datagrams that are on.
+    pub fn datagram_receivers(&self) -> Vec<DatagramReceiver> {
+        receiver::jaeger::datagram_receivers(self)
+    }
+
+    /// Where Zipkin is to listen; `None` if it is off.
+    pub fn zipkin_config(&self) -> Option<&ZipkinReceiverConfig> {
+        self.shared.receivers.zipkin.as_ref()
+    }
+
+    /// Zipkin's paths.
+    pub fn zipkin_routes(&self) -> axum::Router {
+        receiver::zipkin::routes(self)
     }
 
     /// Takes one request in: `body` is an `ExportTraceServiceRequest` in protobuf. Returns when its spans are safe.
@@ -236,6 +273,11 @@ impl Distributor {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// Who sends datagrams while requests have to name their tenant; may be empty.
+    pub(crate) fn udp_tenant(&self) -> &str {
+        &self.shared.udp_tenant
     }
 
     pub(crate) fn is_multitenant(&self) -> bool {

@@ -15,10 +15,16 @@ use crate::{
 };
 
 mod body;
+pub(crate) mod jaeger;
 pub(crate) mod otlp_grpc;
 pub(crate) mod otlp_http;
 mod otlp_json;
+mod otlp_writer;
 mod rpc_status;
+mod thrift;
+pub(crate) mod zipkin;
+
+pub use jaeger::{DatagramReceiver, JaegerFault, JaegerFormat, JaegerToOtlp};
 
 /// Names the tenant, in HTTP headers and gRPC metadata.
 const TENANT_HEADER: &str = "x-scope-orgid";

@@ -233,6 +233,17 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
+    pub(crate) fn fixed64(&mut self, field: u32) -> Walked<u64> {
+        match self.rest.split_first_chunk() {
+            Some((bytes, rest)) => {
+                self.rest = rest;
+                Ok(u64::from_le_bytes(*bytes))
+            }
+            None => Err(Fault::new(Problem::CutOff { field }, self.end)),
+        }
+    }
+
+    #[inline]
     pub(crate) fn skip_bytes(&mut self, field: u32, len: usize) -> Walked<()> {
         match self.rest.get(len..) {
             Some(rest) => {

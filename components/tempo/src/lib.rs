@@ -15,4 +15,4 @@ pub mod services;
 pub mod tasks;
 pub mod telemetry;
 
-pub use app::{Addresses, App, Outcome};
+pub use app::{Addresses, App, Outcome, ReceiverAddresses};

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, field::display, info, warn};
 
 use crate::{
-    app::{Addresses, App, Outcome},
+    app::{Addresses, App, Outcome, ReceiverAddresses},
     demo,
     flags::{self, Command, ServerFlags},
     telemetry::{Telemetry, VERSION},
@@ -215,7 +215,8 @@ async fn start_and_run(greeter: Option<&str>, config: ValidConfig) -> anyhow::Re
         }
     };
     let addresses = app.addresses();
-    let Addresses { http, grpc, internal: _, otlp_grpc, otlp_http } = addresses;
+    let Addresses { http, grpc, internal: _, receivers: ReceiverAddresses { otlp_grpc, otlp_http, .. } } =
+        addresses;
     let (otlp_grpc, otlp_http) = (otlp_grpc.map(display), otlp_http.map(display));
     info!(%http, %grpc, otlp_grpc, otlp_http, "tempo is ready");
     if let Some(program) = greeter {
@@ -260,16 +261,36 @@ impl Signals {
     }
 }
 
+/// Where each receiver that is on takes spans.
+fn receiver_rows(addresses: ReceiverAddresses) -> Vec<(&'static str, String)> {
+    let ReceiverAddresses {
+        otlp_grpc,
+        otlp_http,
+        jaeger_grpc,
+        jaeger_thrift_http,
+        jaeger_thrift_compact,
+        jaeger_thrift_binary,
+        jaeger_sampling: _,
+        zipkin,
+    } = addresses;
+    [
+        (otlp_grpc, "OTLP over gRPC  http://", ""),
+        (otlp_http, "OTLP over HTTP  http://", "/v1/traces"),
+        (jaeger_grpc, "Jaeger gRPC     ", ""),
+        (jaeger_thrift_http, "Jaeger thrift   http://", "/api/traces"),
+        (jaeger_thrift_compact, "Jaeger compact  udp://", ""),
+        (jaeger_thrift_binary, "Jaeger binary   udp://", ""),
+        (zipkin, "Zipkin          http://", "/api/v2/spans"),
+    ]
+    .into_iter()
+    .filter_map(|(address, before, after)| Some(("send spans", format!("{before}{}{after}", address?))))
+    .collect()
+}
+
 /// Where to send and where to ask, for somebody who started `tempo` without a configuration file.
 fn welcome(program: &str, addresses: Addresses, storage: &TraceStorageConfig) -> String {
-    let Addresses { http, otlp_grpc, otlp_http, grpc: _, internal: _ } = addresses;
-    let mut rows = Vec::new();
-    if let Some(address) = otlp_grpc {
-        rows.push(("send spans", format!("OTLP over gRPC  http://{address}")));
-    }
-    if let Some(address) = otlp_http {
-        rows.push(("send spans", format!("OTLP over HTTP  http://{address}/v1/traces")));
-    }
+    let Addresses { http, receivers, grpc: _, internal: _ } = addresses;
+    let mut rows = receiver_rows(receivers);
     rows.push(("read a trace", format!("curl http://{http}/api/traces/<trace id>")));
     rows.push(("in Grafana", format!("data source Tempo, URL http://{http}")));
     rows.push(("try it", format!("{program} demo   (in another terminal)")));

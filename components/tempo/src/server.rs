@@ -3,6 +3,7 @@
 //! Components give routes; this module decides on which listener they are served and what stands before them.
 
 pub mod admin;
+pub(crate) mod datagrams;
 pub mod grpc;
 pub mod http;
 pub mod metrics;
@@ -25,13 +26,14 @@ use tempo_config::{TlsMinVersion, TlsServerConfig, ValidConfig};
 use tower::ServiceExt as _;
 
 use self::{
+    datagrams::BoundReceiver,
     http::{Listener, ListenerOptions, ServeContext},
     status::{Endpoint, StatusPages},
     tenant::Tenancy,
     tls::TlsStore,
 };
 use crate::{
-    app::Addresses,
+    app::{Addresses, ReceiverAddresses},
     assemble::{Module, Shared},
     profile::{self, ProfileState},
     services::Services,
@@ -112,14 +114,18 @@ pub(crate) async fn bind_receivers(
     Ok(bound)
 }
 
+/// Binds the sockets of receivers of datagrams.
+pub(crate) fn bind_datagrams(modules: &mut [Module]) -> Result<Vec<BoundReceiver>, datagrams::BindError> {
+    modules.iter_mut().flat_map(|module| module.datagrams.drain(..)).map(datagrams::bind).collect()
+}
+
 impl Listeners {
     pub(crate) fn addresses(&self) -> Addresses {
         Addresses {
             http: self.http.address(),
             grpc: self.grpc.address(),
             internal: self.internal.as_ref().map(Listener::address),
-            otlp_grpc: None,
-            otlp_http: None,
+            receivers: ReceiverAddresses::default(),
         }
     }
 }

@@ -7,9 +7,14 @@ use std::{io, io::Read, time::Duration};
 
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status, bufread::MultiGzDecoder};
+use http::{HeaderMap, header::CONTENT_ENCODING};
 use http_body_util::BodyExt;
 
-use crate::inflight::{Refused, Reservation};
+use super::offload;
+use crate::inflight::{Inflight, Refused, Reservation};
+
+/// Largest body that is inflated on a runtime worker: half a millisecond.
+const INLINE_COMPRESSED_BYTES: usize = 32 << 10;
 
 /// A client that sends nothing for this long is given up.
 const IDLE: Duration = Duration::from_secs(30);
@@ -56,6 +61,25 @@ impl Encoding {
             other => Err(BodyError::Encoding(other.to_owned())),
         }
     }
+}
+
+/// Reads a body and inflates it as its headers say.
+pub(super) async fn receive(
+    headers: &HeaderMap,
+    body: axum::body::Body,
+    limit: usize,
+    inflight: &Inflight,
+) -> Result<(Bytes, Reservation), BodyError> {
+    let encoding = Encoding::parse(headers.get(CONTENT_ENCODING).map_or(&[][..], |value| value.as_bytes()))?;
+    let mut reservation = inflight.reserve(0)?;
+    let sent = read(body, limit, &mut reservation).await?;
+    let body = match encoding {
+        Encoding::Identity => sent,
+        Encoding::Gzip | Encoding::Zstd | Encoding::Deflate => {
+            offload(sent.len(), INLINE_COMPRESSED_BYTES, || inflate(encoding, sent, limit, &mut reservation))?
+        }
+    };
+    Ok((body, reservation))
 }
 
 /// Reads a body as it was sent. One that comes in one piece is not copied.

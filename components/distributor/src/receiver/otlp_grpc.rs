@@ -30,11 +30,19 @@ pub(crate) fn routes(distributor: &Distributor) -> Router {
 
 async fn export(State(distributor): State<Distributor>, request: Request) -> Response {
     let max_bytes = distributor.otlp_grpc_config().map_or(0, |grpc| grpc.max_message().to_usize());
+    unary(Export { distributor }, max_bytes, request).await
+}
+
+/// Answers a call whose messages are bytes on both sides.
+pub(super) async fn unary<S>(service: S, max_bytes: usize, request: Request) -> Response
+where
+    S: UnaryService<Bytes, Response = Bytes>,
+{
     let response = Grpc::new(BytesCodec)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(max_bytes)
-        .unary(Export { distributor }, request)
+        .unary(service, request)
         .await;
     if is_out_of_range(response.headers()) {
         let message = format!("grpc: received message larger than max ({max_bytes} bytes)");
@@ -63,7 +71,7 @@ impl UnaryService<Bytes> for Export {
             let tenant = tenant_of(&distributor, headers);
             let reservation =
                 distributor.inflight().reserve(body.len()).map_err(|r| RpcStatus::from(r).into_grpc())?;
-            match super::push(&distributor, Transport::Grpc, tenant, body, reservation).await {
+            match super::push(&distributor, Transport::OtlpGrpc, tenant, body, reservation).await {
                 Ok(outcome) => Ok(tonic::Response::new(Bytes::from(encode_response(&outcome)))),
                 Err(error) => Err(RpcStatus::from(error).into_grpc()),
             }

@@ -13,13 +13,13 @@ use axum::{
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use tonic::Code;
 
 use super::{
     TENANT_HEADER,
-    body::{self, BodyError, Encoding},
+    body::{self, BodyError},
     encode_response, offload, otlp_json,
     rpc_status::RpcStatus,
     tenant_of,
@@ -29,8 +29,7 @@ use crate::{
     push::{Distributor, PushOutcome},
 };
 
-/// Largest bodies that are inflated, and parsed as JSON, on a runtime worker: half a millisecond each.
-const INLINE_COMPRESSED_BYTES: usize = 32 << 10;
+/// Largest body that is parsed as JSON on a runtime worker: half a millisecond.
 const INLINE_JSON_BYTES: usize = 96 << 10;
 
 /// The encoding of request and answer.
@@ -65,18 +64,7 @@ async fn export(State(distributor): State<Distributor>, request: Request) -> Res
 async fn take(distributor: &Distributor, media: Media, request: Request) -> Result<PushOutcome, RpcStatus> {
     let limit = distributor.otlp_http_config().map_or(0, |http| http.max_body().to_usize());
     let (parts, body) = request.into_parts();
-    let encoding = parts.headers.get(CONTENT_ENCODING).map_or(&[][..], |value| value.as_bytes());
-    let encoding = Encoding::parse(encoding)?;
-    let mut reservation = distributor.inflight().reserve(0)?;
-    let sent = body::read(body, limit, &mut reservation).await?;
-    let body = match encoding {
-        Encoding::Identity => sent,
-        Encoding::Gzip | Encoding::Zstd | Encoding::Deflate => {
-            offload(sent.len(), INLINE_COMPRESSED_BYTES, || {
-                body::inflate(encoding, sent, limit, &mut reservation)
-            })?
-        }
-    };
+    let (body, reservation) = body::receive(&parts.headers, body, limit, distributor.inflight()).await?;
     let body = match media {
         Media::Protobuf => body,
         Media::Json => {
@@ -87,7 +75,7 @@ async fn take(distributor: &Distributor, media: Media, request: Request) -> Resu
     };
     let headers = parts.headers.get_all(TENANT_HEADER).iter().map(|value| value.as_bytes());
     let tenant = tenant_of(distributor, headers);
-    Ok(super::push(distributor, Transport::Http, tenant, body, reservation).await?)
+    Ok(super::push(distributor, Transport::OtlpHttp, tenant, body, reservation).await?)
 }
 
 impl Media {

@@ -1,4 +1,4 @@
-//! The distributor: OTLP listeners as configured, and the ingester of this process behind it.
+//! The distributor: its receivers' listeners as configured, and the ingester of this process behind it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +26,28 @@ pub(super) fn assemble(shared: &Shared, ingester: Ingester) -> anyhow::Result<Mo
     let distributor = Distributor::open(&shared.config.distributor, dependencies)
         .context("register metrics of the distributor")?;
     let mut module = Module::new("distributor");
+    otlp_listeners(shared, &distributor, &mut module)?;
+    jaeger_listeners(shared, &distributor, &mut module)?;
+    if let Some(config) = distributor.zipkin_config() {
+        let mut options = ListenerOptions::new("zipkin", config.endpoint.clone());
+        options.tls = receiver_tls(shared, "zipkin", &config.tls)?;
+        module.receivers.push((options, distributor.zipkin_routes()));
+    }
+    module.datagrams = distributor.datagram_receivers();
+    module.run = Some((
+        Stage::Distributor,
+        Box::new(move |stop| {
+            Box::pin(async move {
+                stop.cancelled().await;
+                distributor.drain().await;
+                Ok(())
+            })
+        }),
+    ));
+    Ok(module)
+}
+
+fn otlp_listeners(shared: &Shared, distributor: &Distributor, module: &mut Module) -> anyhow::Result<()> {
     if let Some(config) = distributor.otlp_grpc_config() {
         let mut options = ListenerOptions::new("otlp_grpc", config.endpoint.clone());
         options.tls = receiver_tls(shared, "otlp_grpc", &config.tls)?;
@@ -39,17 +61,29 @@ pub(super) fn assemble(shared: &Shared, ingester: Ingester) -> anyhow::Result<Mo
         options.tls = receiver_tls(shared, "otlp_http", &config.tls)?;
         module.receivers.push((options, distributor.otlp_http_routes()));
     }
-    module.run = Some((
-        Stage::Distributor,
-        Box::new(move |stop| {
-            Box::pin(async move {
-                stop.cancelled().await;
-                distributor.drain().await;
-                Ok(())
-            })
-        }),
-    ));
-    Ok(module)
+    Ok(())
+}
+
+fn jaeger_listeners(shared: &Shared, distributor: &Distributor, module: &mut Module) -> anyhow::Result<()> {
+    let Some(config) = distributor.jaeger_config() else { return Ok(()) };
+    if let Some(grpc) = &config.protocols.grpc {
+        let mut options = ListenerOptions::new("jaeger_grpc", grpc.endpoint.clone());
+        options.tls = receiver_tls(shared, "jaeger_grpc", &grpc.tls)?;
+        if grpc.max_concurrent_streams > 0 {
+            options.most_streams = grpc.max_concurrent_streams;
+        }
+        module.receivers.push((options, distributor.jaeger_grpc_routes()));
+    }
+    if let Some(http) = &config.protocols.thrift_http {
+        let mut options = ListenerOptions::new("jaeger_thrift_http", http.endpoint.clone());
+        options.tls = receiver_tls(shared, "jaeger_thrift_http", &http.tls)?;
+        module.receivers.push((options, distributor.jaeger_thrift_http_routes()));
+    }
+    if let Some(sampling) = &config.remote_sampling {
+        let options = ListenerOptions::new("jaeger_sampling", sampling.host_endpoint.clone());
+        module.receivers.push((options, distributor.jaeger_sampling_routes()));
+    }
+    Ok(())
 }
 
 /// The collector's TLS keys in the words of the other listeners.

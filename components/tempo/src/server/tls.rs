@@ -123,6 +123,9 @@ impl TlsStore {
             "internal" => "tls-internal",
             "otlp_grpc" => "tls-otlp-grpc",
             "otlp_http" => "tls-otlp-http",
+            "jaeger_grpc" => "tls-jaeger-grpc",
+            "jaeger_thrift_http" => "tls-jaeger-thrift-http",
+            "zipkin" => "tls-zipkin",
             other => other,
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tempfile::TempDir;
 use tempo::{App, Outcome};
-use tempo_config::{Config, OtlpProtocols};
+use tempo_config::{Config, JaegerProtocols, OtlpProtocols, ReceiversConfig};
 use tempo_proto::{
     collector::ExportTraceServiceRequest,
     common::{AnyValue, KeyValue, any_value::Value},
@@ -33,9 +33,7 @@ impl Sandbox {
         config.server.grpc_listen_port = 0;
         config.storage.trace.local.path = dir.path().join("blocks").to_str().unwrap().to_owned();
         config.storage.trace.wal.path = dir.path().join("wal").to_str().unwrap().to_owned();
-        let OtlpProtocols { grpc, http } = &mut config.distributor.receivers.otlp.as_mut().unwrap().protocols;
-        grpc.as_mut().unwrap().endpoint = "127.0.0.1:0".to_owned();
-        http.as_mut().unwrap().endpoint = "127.0.0.1:0".to_owned();
+        receivers_on_free_ports(&mut config.distributor.receivers);
         Sandbox { dir, config }
     }
 
@@ -44,6 +42,22 @@ impl Sandbox {
         let app = App::start(config).await.unwrap_or_else(|error| panic!("{error:#}"));
         Running { app, _dir: Arc::clone(&self.dir) }
     }
+}
+
+/// Every receiver is on in the embedded default.
+fn receivers_on_free_ports(receivers: &mut ReceiversConfig) {
+    let free = "127.0.0.1:0".to_owned();
+    let OtlpProtocols { grpc, http } = &mut receivers.otlp.as_mut().unwrap().protocols;
+    grpc.as_mut().unwrap().endpoint.clone_from(&free);
+    http.as_mut().unwrap().endpoint.clone_from(&free);
+    let jaeger = receivers.jaeger.as_mut().unwrap();
+    let JaegerProtocols { grpc, thrift_http, thrift_compact, thrift_binary } = &mut jaeger.protocols;
+    grpc.as_mut().unwrap().endpoint.clone_from(&free);
+    thrift_http.as_mut().unwrap().endpoint.clone_from(&free);
+    thrift_compact.as_mut().unwrap().endpoint.clone_from(&free);
+    thrift_binary.as_mut().unwrap().endpoint.clone_from(&free);
+    jaeger.remote_sampling.as_mut().unwrap().host_endpoint.clone_from(&free);
+    receivers.zipkin.as_mut().unwrap().endpoint = free;
 }
 
 pub(crate) struct Running {
@@ -77,7 +91,7 @@ impl Running {
         trace_id: [u8; 16],
         names: &[&str],
     ) -> Answer {
-        let address = self.app.addresses().otlp_http.unwrap();
+        let address = self.app.addresses().receivers.otlp_http.unwrap();
         let mut headers = headers.to_vec();
         headers.push(("content-type", "application/x-protobuf"));
         let body = Bytes::from(request(trace_id, names).encode_to_vec());

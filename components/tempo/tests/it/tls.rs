@@ -225,7 +225,7 @@ async fn an_app_speaks_tls_where_it_is_configured() {
     };
     let running = sandbox.start().await;
     let addresses = running.app.addresses();
-    let otlp = addresses.otlp_http.unwrap();
+    let otlp = addresses.receivers.otlp_http.unwrap();
     let identity = authority.sign("client");
 
     // Both answer 404 to `/`; what matters is who gets as far as that.

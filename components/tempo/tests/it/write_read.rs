@@ -49,7 +49,7 @@ async fn a_trace_is_the_same_after_its_block_was_flushed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn otlp_over_grpc_is_taken() {
     let running = Sandbox::new().start().await;
-    let address = running.app.addresses().otlp_grpc.unwrap();
+    let address = running.app.addresses().receivers.otlp_grpc.unwrap();
 
     let mut client = TraceServiceClient::connect(format!("http://{address}")).await.unwrap();
     let response = client.export(request(ID, &["over grpc"])).await.unwrap().into_inner();
