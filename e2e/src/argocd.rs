@@ -98,7 +98,7 @@ impl ArgoCd {
                 "destination": {"server": self.server, "namespace": namespace},
                 "syncPolicy": {
                     "automated": {"prune": true, "selfHeal": true},
-                    "syncOptions": ["ServerSideApply=true", "CreateNamespace=true"],
+                    "syncOptions": ["ServerSideApply=true"],
                 },
             },
         });

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{Image, cluster::Cluster, run_tool, tools::named};
@@ -42,16 +43,24 @@ impl Release {
             let operator = Image::of(&format!("{OPERATOR_IMAGE}:{VERSION}"), &self.operator);
             load(cluster, folder, &operator).await?;
         }
+        cluster.kubectl().apply(&restricted(NAMESPACE).to_string()).await?;
         let mut helm = Command::new(&self.helm);
         helm.arg("--kubeconfig").arg(cluster.kubeconfig());
         helm.args(["upgrade", "--install", "tempo-operator"]).arg(chart());
-        helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "60s"]);
+        helm.args(["--namespace", NAMESPACE, "--wait", "--timeout", "60s"]);
         for setting in settings {
             helm.args(["--set", setting]);
         }
         run_tool(&mut helm).await.context("install the operator's chart")?;
         Ok(())
     }
+}
+
+/// A namespace whose pods the API server refuses unless they keep to the `restricted` pod security standard.
+pub fn restricted(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {
+        "pod-security.kubernetes.io/enforce": "restricted",
+    }}})
 }
 
 /// The folder of the chart.

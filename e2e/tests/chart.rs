@@ -67,7 +67,7 @@ async fn an_api_server_takes_the_chart() -> anyhow::Result<()> {
     let Some(cluster) = Cluster::start("chart", 0).await? else { return Ok(()) };
     for values in VALUES {
         let manifests = template(&helm, values).await?;
-        let arguments = ["apply", "--dry-run=server", "--namespace", "default", "-f", "-"];
+        let arguments = ["apply", "--dry-run=server", "-f", "-"];
         let answer = cluster.kubectl().run_with_input(&arguments, &manifests).await;
         answer.with_context(|| format!("{values:?}"))?;
     }

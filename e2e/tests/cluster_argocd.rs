@@ -54,6 +54,7 @@ struct Story<'a> {
 
 impl Story<'_> {
     async fn tell(&self) -> anyhow::Result<()> {
+        self.kubectl.apply(&operator::restricted(NAMESPACE).to_string()).await?;
         let first = self.commit("traces", operator::VERSION, "").await?;
         let application = self.argocd.create_application("traces", "traces", NAMESPACE).await?;
         let is_done = |commit: &str| {
