@@ -98,7 +98,7 @@ pub struct StatefulSetView {
     pub is_observed: bool,
     pub replicas: u32,
     pub update_revision: Option<String>,
-    /// It has had another template before this one.
+    /// It was changed since it was made, so its pods may be of something new.
     pub has_rolled: bool,
     /// When the operator last changed it.
     pub changed_at: Timestamp,
@@ -216,9 +216,7 @@ async fn ask_pods(http: &PodHttp, pods: &mut [PodView], is_deleting: bool) {
 
 fn stateful_set(set: &StatefulSet, now: Timestamp) -> StatefulSetView {
     let status = set.status.as_ref();
-    let update_revision = status.and_then(|status| status.update_revision.clone());
     let observed = status.and_then(|status| status.observed_generation);
-    let current = status.and_then(|status| status.current_revision.as_ref());
     let replicas = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     StatefulSetView {
         name: set.name_any(),
@@ -226,8 +224,8 @@ fn stateful_set(set: &StatefulSet, now: Timestamp) -> StatefulSetView {
         is_terminating: set.metadata.deletion_timestamp.is_some(),
         is_observed: observed >= set.metadata.generation,
         replicas: u32::try_from(replicas).unwrap_or(0),
-        has_rolled: current.is_some_and(|current| Some(current) != update_revision.as_ref()),
-        update_revision,
+        has_rolled: set.metadata.generation.is_some_and(|generation| generation > 1),
+        update_revision: status.and_then(|status| status.update_revision.clone()),
         changed_at: changed_at(set).or_else(|| time(set.metadata.creation_timestamp.as_ref())).unwrap_or(now),
         shape: Shape::of(set),
     }

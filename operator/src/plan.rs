@@ -34,7 +34,7 @@ const DEFAULT_PROGRESS_DEADLINE: Duration = Duration::from_mins(30);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// When to look again although nothing was heard: while something is under way, and when all is well.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(15);
 const LOOK_AGAIN_DRAINING: Duration = Duration::from_secs(2);
 const LOOK_AGAIN_SETTLED: Duration = Duration::from_mins(10);
 /// An action's effect is usually heard of before.

@@ -8,7 +8,10 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, ResourceExt as _, api::EvictParams};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, EvictParams, PostParams},
+};
 
 use crate::{
     crd::TempoCluster,
@@ -98,6 +101,19 @@ pub async fn execute(
     }
 }
 
+/// What came of a request to evict a pod.
+enum Eviction {
+    Done,
+    /// There is no such pod any more.
+    Gone,
+    Refused(String),
+}
+
+fn refused(pod: &PodRef, why: &str) -> Executed {
+    let message = format!("{} cannot be evicted now: {why}", pod.name);
+    Executed::blocked(Step::EvictionRefused, Notice::warning("EvictionRefused", message).about(pod))
+}
+
 /// Where an action takes place.
 pub(crate) struct Place<'a> {
     pub(crate) client: &'a Client,
@@ -111,29 +127,40 @@ impl Place<'_> {
         Api::namespaced(self.client.clone(), self.namespace)
     }
 
+    /// Asks first whether the pod may go: a flush for nothing would leave one small block after the other.
     async fn flush_and_evict(&self, pod: &PodRef) -> Result<Executed, ExecuteError> {
-        let mut notices = vec![self.flush(pod).await];
-        if !self.is_still_wanted().await? {
-            return Ok(Executed { notices, blocked: None });
+        match self.evict(pod, true).await? {
+            Eviction::Done => {}
+            Eviction::Gone => return Ok(Executed::default()),
+            Eviction::Refused(why) => return Ok(refused(pod, &why)),
         }
-        let parameters =
-            EvictParams { delete_options: Some(volumes::this_one(&pod.uid)), ..EvictParams::default() };
-        match self.pods().evict(&pod.name, &parameters).await {
-            Ok(_) => {
+        let flushed = self.flush(pod).await;
+        if !self.is_still_wanted().await? {
+            return Ok(Executed::told(flushed));
+        }
+        let mut executed = match self.evict(pod, false).await? {
+            Eviction::Done => {
                 let message = format!("evicted {}: it is made anew from the newest template", pod.name);
-                notices.push(Notice::normal("Evicted", message).about(pod));
-                Ok(Executed { notices, blocked: None })
+                Executed::told(Notice::normal("Evicted", message).about(pod))
             }
-            Err(error) if is_gone(&error) => Ok(Executed { notices, blocked: None }),
+            Eviction::Gone => Executed::default(),
+            Eviction::Refused(why) => refused(pod, &why),
+        };
+        executed.notices.insert(0, flushed);
+        Ok(executed)
+    }
+
+    async fn evict(&self, pod: &PodRef, dry_run: bool) -> Result<Eviction, ExecuteError> {
+        let parameters = EvictParams {
+            delete_options: Some(DeleteParams { dry_run, ..volumes::this_one(&pod.uid) }),
+            post_options: PostParams { dry_run, ..PostParams::default() },
+        };
+        match self.pods().evict(&pod.name, &parameters).await {
+            Ok(_) => Ok(Eviction::Done),
+            Err(error) if is_gone(&error) => Ok(Eviction::Gone),
             // 429: a budget allows no disruption now. 500: more than one budget covers the pod.
             Err(kube::Error::Api(status)) if matches!(status.code, 429 | 500) => {
-                let message = format!("{} cannot be evicted now: {}", pod.name, status.message);
-                let mut executed = Executed::blocked(
-                    Step::EvictionRefused,
-                    Notice::warning("EvictionRefused", message).about(pod),
-                );
-                executed.notices.splice(0..0, notices);
-                Ok(executed)
+                Ok(Eviction::Refused(status.message))
             }
             Err(source) => Err(ExecuteError { doing: format!("evict pod {}", pod.name), source }),
         }

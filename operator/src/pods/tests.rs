@@ -44,7 +44,7 @@ async fn the_state_of_a_drain_is_understood_with_fields_that_come_later() {
 
 #[tokio::test]
 async fn a_pod_that_never_answers_is_given_up() {
-    let (http, ip, _server) = pod(Router::new().route("/flush", any(|| std::future::pending::<()>()))).await;
+    let (http, ip, _server) = pod(Router::new().route("/flush", any(std::future::pending::<()>))).await;
 
     let error = http.flush(ip).await.unwrap_err();
 
