@@ -74,15 +74,18 @@ impl Documents {
     fn add(&mut self, file: &Path, text: &str, problems: &mut Vec<String>) {
         for (i, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
             let mut place = Place { file: file.to_owned(), document: i + 1, object: String::new() };
-            let value = match Value::deserialize(document) {
-                Ok(Value::Null) => continue,
-                Ok(value) => value,
-                Err(error) => {
-                    problems.push(format!("{place}: {error}"));
-                    // What follows a document that is no YAML cannot be told apart.
-                    return;
-                }
-            };
+            // By way of serde_yaml's own value, which refuses keys that are set twice.
+            let read = serde_yaml::Value::deserialize(document).map_err(|error| error.to_string());
+            let value =
+                match read.and_then(|value| Value::deserialize(value).map_err(|error| error.to_string())) {
+                    Ok(Value::Null) => continue,
+                    Ok(value) => value,
+                    Err(error) => {
+                        problems.push(format!("{place}: {error}"));
+                        // What follows a document that is no YAML cannot be told apart.
+                        return;
+                    }
+                };
             let field = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             let (kind, group) = (field("/kind"), field("/apiVersion"));
             place.object = format!("{kind} {}", field("/metadata/name")).trim().to_owned();
@@ -105,14 +108,15 @@ impl Documents {
         if value.pointer("/metadata/name").is_none() {
             found.push("metadata.name: must be set".to_owned());
         }
-        if found.is_empty() {
-            match serde_json::from_value::<TempoCluster>(value) {
-                Err(error) => found.push(error.to_string()),
-                Ok(cluster) => match cel::validate_cel(&cluster) {
-                    Ok(()) => self.clusters.push((place.clone(), cluster)),
-                    Err(errors) => found.extend(errors.iter().map(ToString::to_string)),
-                },
+        match serde_json::from_value::<TempoCluster>(value) {
+            Ok(cluster) => {
+                let broken = cel::validate_cel(&cluster).err();
+                found.extend(broken.iter().flat_map(|rules| rules.iter()).map(ToString::to_string));
+                self.clusters.push((place.clone(), cluster));
             }
+            // The schema's findings say the same in better words.
+            Err(_) if !found.is_empty() => {}
+            Err(error) => found.push(error.to_string()),
         }
         problems.extend(found.into_iter().map(|problem| format!("{place}: {problem}")));
     }

@@ -121,11 +121,15 @@ fn help() -> String {
     for (command, flags) in [("run", RUN), ("render and validate", FILES)] {
         write!(text, "\nFlags of {command}:\n").expect("writing to a String");
         for (name, placeholder, help) in flags {
-            let dashes = if name.len() == 1 { "-" } else { "--" };
-            writeln!(text, "  {dashes}{name} <{placeholder}>\n        {help}").expect("writing to a String");
+            writeln!(text, "  {} <{placeholder}>\n        {help}", dashed(name))
+                .expect("writing to a String");
         }
     }
     text
+}
+
+fn dashed(name: &str) -> String {
+    if name.len() == 1 { format!("-{name}") } else { format!("--{name}") }
 }
 
 /// Flags as given, still text.
@@ -147,7 +151,7 @@ fn parse(command: &'static str, table: &[Flag], arguments: Vec<String>) -> Resul
             return Ok(None);
         }
         let Some((name, ..)) = table.iter().find(|(known, ..)| *known == name) else {
-            let known: Vec<String> = table.iter().map(|(name, ..)| format!("--{name}")).collect();
+            let known: Vec<String> = table.iter().map(|(name, ..)| dashed(name)).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(FlagError::UnknownFlag { command, name: name.to_owned(), known });
         };
