@@ -15,11 +15,12 @@ use std::{
     fs, io,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use display_error_chain::DisplayErrorChain;
 use parking_lot::Mutex;
-use tempo_backend::{BlockMeta, keys};
+use tempo_backend::{Backend, BlockMeta, keys};
 use tempo_model::{BlockId, PushBatch, TenantId};
 use tempo_wal::{Record, Recovery};
 use tokio::time::Instant;
@@ -58,6 +59,35 @@ enum Durable {
     No,
     /// The backend did not answer. The block may be there and in use, so its id is not used again.
     Unknown,
+}
+
+/// How long the backend may take for an answer while the whole process waits for it.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Which blocks are durable. The backend is asked once per block, and not at all once it has failed to answer: a
+/// bucket that is away must not keep the process from taking spans.
+#[derive(Debug, Default)]
+struct DurableBlocks {
+    known: HashMap<BlockId, Durable>,
+    is_backend_away: bool,
+}
+
+impl DurableBlocks {
+    async fn ask(&mut self, backend: &Backend, tenant: &TenantId, block: BlockId) -> Durable {
+        if self.is_backend_away {
+            return Durable::Unknown;
+        }
+        let problem = match tokio::time::timeout(ASK_LIMIT, backend.has_block(tenant, block)).await {
+            Ok(Ok(true)) => return Durable::Yes,
+            Ok(Ok(false)) => return Durable::No,
+            Ok(Err(error)) => DisplayErrorChain::new(&error).to_string(),
+            Err(_) => format!("no answer within {ASK_LIMIT:?}"),
+        };
+        // Better a duplicate, which queries remove, than a process that does not start.
+        warn!(%block, error = problem, "could not ask the backend for a block, replaying without it");
+        self.is_backend_away = true;
+        Durable::Unknown
+    }
 }
 
 /// What a start found.
@@ -117,7 +147,7 @@ impl Shared {
                 self.metrics.block_quarantined();
                 continue;
             }
-            let is_unknown = durable.get(&block).is_some_and(|durable| *durable == Durable::Unknown);
+            let is_unknown = durable.known.get(&block).is_some_and(|durable| *durable == Durable::Unknown);
             let head = if is_unknown || split.contains(&block) { self.as_piece(block, &head) } else { head };
             self.instance(&tenant).add_replayed(head);
         }
@@ -146,18 +176,18 @@ impl Shared {
         }
     }
 
-    /// Whether a record's block exists already; asks the backend once per block.
-    async fn is_durable(&self, durable: &mut HashMap<BlockId, Durable>, record: &Record) -> Durable {
-        if let Some(known) = durable.get(&record.block) {
+    /// Whether a record's block exists already.
+    async fn is_durable(&self, durable: &mut DurableBlocks, record: &Record) -> Durable {
+        if let Some(known) = durable.known.get(&record.block) {
             return *known;
         }
-        let exists = self.exists_in_backend(&record.tenant, record.block).await;
-        durable.insert(record.block, exists);
+        let exists = durable.ask(&self.backend, &record.tenant, record.block).await;
+        durable.known.insert(record.block, exists);
         exists
     }
 
-    async fn release_durable(&self, durable: HashMap<BlockId, Durable>) {
-        let in_backend = durable.into_iter().filter(|(_, durable)| *durable == Durable::Yes);
+    async fn release_durable(&self, durable: DurableBlocks) {
+        let in_backend = durable.known.into_iter().filter(|(_, durable)| *durable == Durable::Yes);
         for (block, _) in in_backend {
             let is_local = self
                 .all_instances()
@@ -191,14 +221,14 @@ impl Shared {
     }
 
     /// Looks through `<wal>/blocks`: complete blocks are kept to be flushed, the rest is removed.
-    async fn adopt_local_blocks(&self) -> Result<HashMap<BlockId, Durable>, OpenError> {
+    async fn adopt_local_blocks(&self) -> Result<DurableBlocks, OpenError> {
         let root = self.local_blocks_dir().to_owned();
         let found = tokio::task::block_in_place(|| scan_local_blocks(&root))
             .map_err(|error| OpenError::LocalBlocks(root.clone(), error))?;
-        let mut durable = HashMap::new();
+        let mut durable = DurableBlocks::default();
         for (tenant, meta) in found {
-            durable.insert(meta.block_id, Durable::Yes);
-            if self.exists_in_backend(&tenant, meta.block_id).await == Durable::Yes {
+            durable.known.insert(meta.block_id, Durable::Yes);
+            if durable.ask(&self.backend, &tenant, meta.block_id).await == Durable::Yes {
                 let dir = self.local_block_dir(&tenant, meta.block_id);
                 fs::remove_dir_all(&dir).map_err(|error| OpenError::LocalBlocks(dir, error))?;
                 continue;
@@ -207,18 +237,6 @@ impl Shared {
             self.instance(&tenant).add_block(Arc::new(LocalBlock::adopted(meta)));
         }
         Ok(durable)
-    }
-
-    async fn exists_in_backend(&self, tenant: &TenantId, block: BlockId) -> Durable {
-        match self.backend.has_block(tenant, block).await {
-            Ok(true) => Durable::Yes,
-            Ok(false) => Durable::No,
-            Err(error) => {
-                // Better a duplicate, which queries remove, than a process that does not start.
-                warn!(%block, error = %DisplayErrorChain::new(&error), "could not ask the backend for a block");
-                Durable::Unknown
-            }
-        }
     }
 }
 

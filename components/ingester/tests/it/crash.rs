@@ -101,6 +101,28 @@ async fn a_stop_while_the_backend_is_away_does_not_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_is_away_at_the_start_is_asked_once_and_costs_nothing() {
+    let (dir, bucket) = (tempfile::tempdir().unwrap(), Bucket::new());
+    bucket.breaks(When::From(0), Fault::Unavailable);
+    let running = Running::start(dir.path(), &bucket, &config()).await;
+    for block in 0..5 {
+        running.ingester.push(&tenant(), batch(block * 10..block * 10 + 10, 0, 3)).await.unwrap();
+        running.ingester.flush(None, false).await.unwrap();
+    }
+    running.stop().await;
+
+    let running = Running::start(dir.path(), &bucket, &config()).await;
+
+    assert_eq!(running.questions_at_start, 1);
+    running.assert_has(0..50, 3).await;
+    running.ingester.push(&tenant(), batch(50..60, 0, 3)).await.unwrap();
+    bucket.faults.heal();
+    running.ingester.flush(None, true).await.unwrap();
+    running.assert_has(0..60, 3).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_half_written_local_block_is_thrown_away_and_replayed() {
     let (dir, bucket) = (tempfile::tempdir().unwrap(), Bucket::new());
     bucket.breaks(When::From(0), Fault::Unavailable);

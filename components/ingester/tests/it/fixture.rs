@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use prometheus::Registry;
 use prost::Message as _;
-use tempo_backend::{Backend, Blocklist, Fault, FaultyStore, MemoryStore, Store, When};
+use tempo_backend::{Backend, Blocklist, Fault, FaultyStore, MemoryStore, Operation, Store, When};
 use tempo_block::{BlockCache, BlockReader};
 use tempo_config::{Config, GoDuration, Limits, Overrides};
 use tempo_ingester::{Dependencies, Ingester, TrackTasks};
@@ -54,6 +54,8 @@ pub(crate) struct Running {
     pub(crate) waits: Waits,
     pub(crate) tasks: Arc<TaskNames>,
     pub(crate) stop_process: CancellationToken,
+    /// How often the backend was asked whether it has an object before the ingester was open.
+    pub(crate) questions_at_start: u64,
     overrides: watch::Sender<Arc<Overrides>>,
     stop: CancellationToken,
     run: JoinHandle<()>,
@@ -113,11 +115,24 @@ impl Running {
             tasks: Arc::clone(&tasks) as Arc<dyn TrackTasks>,
             stop_process: stop_process.clone(),
         };
+        let asked_before = bucket.faults.calls(Operation::Size);
         let ingester = Ingester::open(&config.ingester, dependencies).await.unwrap();
+        let questions_at_start = bucket.faults.calls(Operation::Size) - asked_before;
         let stop = CancellationToken::new();
         let (runner, token) = (ingester.clone(), stop.clone());
         let run = tokio::spawn(async move { runner.run(token).await.unwrap() });
-        Running { ingester, backend, blocklist, waits, tasks, stop_process, overrides, stop, run }
+        Running {
+            ingester,
+            backend,
+            blocklist,
+            waits,
+            tasks,
+            stop_process,
+            questions_at_start,
+            overrides,
+            stop,
+            run,
+        }
     }
 
     pub(crate) fn set_limits(&self, change: impl FnOnce(&mut Limits)) {
