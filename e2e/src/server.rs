@@ -19,10 +19,16 @@ const STOP_DEADLINE: Duration = Duration::from_secs(60);
 /// What differs between the servers of the tests.
 #[derive(Debug, Clone, Default)]
 pub struct ServerOptions {
+    /// YAML put below `distributor:`, each line indented by two.
+    pub distributor: String,
     /// YAML put behind the `ingester:` line, each line indented by two.
     pub ingester: String,
     /// YAML put behind the `overrides:` line, each line indented by two.
     pub overrides: String,
+    /// YAML put below `storage: {trace:}`, each line indented by four. Empty: blocks are on local disk.
+    pub storage: String,
+    /// Variables of the process's environment.
+    pub environment: Vec<(String, String)>,
     /// Whole sections put at the end.
     pub more: String,
 }
@@ -37,6 +43,8 @@ pub struct Server {
     pub otlp_http: String,
     /// host:port
     pub otlp_grpc: String,
+    /// Without a path.
+    pub zipkin: String,
     /// From the start of the process until `/ready` said so.
     pub ready_after: Duration,
 }
@@ -51,16 +59,22 @@ impl Server {
 
     /// Starts a server and does not wait for it.
     pub fn spawn(dir: &Path, options: &ServerOptions) -> anyhow::Result<Server> {
-        let [http, grpc, otlp_http, otlp_grpc] = free_ports()?;
+        let [http, grpc, otlp_http, otlp_grpc, zipkin] = free_ports()?;
         let data = dir.display();
-        let ServerOptions { ingester, overrides, more } = options;
+        let ServerOptions { distributor, ingester, overrides, storage, environment, more } = options;
+        let storage = if storage.is_empty() {
+            format!("    backend: local\n    local: {{path: '{data}/blocks'}}")
+        } else {
+            storage.clone()
+        };
         let yaml = format!(
             "server: {{http_listen_address: 127.0.0.1, http_listen_port: {http}, \
              grpc_listen_address: 127.0.0.1, grpc_listen_port: {grpc}}}\n\
              distributor:\n  receivers:\n    otlp:\n      protocols:\n        \
-             http: {{endpoint: '127.0.0.1:{otlp_http}'}}\n        grpc: {{endpoint: '127.0.0.1:{otlp_grpc}'}}\n\
-             ingester:\n{ingester}\n\
-             storage:\n  trace:\n    backend: local\n    local: {{path: '{data}/blocks'}}\n    wal: {{path: '{data}/wal'}}\n\
+             http: {{endpoint: '127.0.0.1:{otlp_http}'}}\n        grpc: {{endpoint: '127.0.0.1:{otlp_grpc}'}}\n    \
+             zipkin: {{endpoint: '127.0.0.1:{zipkin}'}}\n\
+             {distributor}\ningester:\n{ingester}\n\
+             storage:\n  trace:\n{storage}\n    wal: {{path: '{data}/wal'}}\n\
              overrides:\n{overrides}\n{more}\n"
         );
         let config = dir.join("tempo.yaml");
@@ -69,6 +83,7 @@ impl Server {
         let output = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let child = Command::new(tempo_binary()?)
             .arg(format!("-config.file={}", config.display()))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -82,6 +97,7 @@ impl Server {
             http: format!("http://127.0.0.1:{http}"),
             otlp_http: format!("http://127.0.0.1:{otlp_http}/v1/traces"),
             otlp_grpc: format!("127.0.0.1:{otlp_grpc}"),
+            zipkin: format!("http://127.0.0.1:{zipkin}"),
             ready_after: Duration::ZERO,
         })
     }

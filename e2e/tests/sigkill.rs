@@ -37,7 +37,7 @@ fn options() -> ServerOptions {
         overrides: "  defaults: {ingestion: {rate_limit_bytes: 4000000000, burst_size_bytes: 4000000000, \
                     max_traces_per_user: 0}}"
             .into(),
-        more: String::new(),
+        ..ServerOptions::default()
     }
 }
 
