@@ -47,10 +47,46 @@ pub(crate) struct Metrics {
     ingester_appends: IntCounterVec,
     ingester_append_failures: IntCounterVec,
     inflight: InflightMetrics,
+    receivers: ReceiverMetrics,
+}
+
+/// What each receiver counts.
+#[derive(Debug, Clone)]
+struct ReceiverMetrics {
     accepted_spans: IntCounterVec,
     refused_spans: IntCounterVec,
     datagrams: IntCounterVec,
     datagrams_dropped: IntCounterVec,
+}
+
+impl ReceiverMetrics {
+    fn register(registry: &Registry) -> Result<ReceiverMetrics, prometheus::Error> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        Ok(ReceiverMetrics {
+            accepted_spans: counter(
+                "tempo_receiver_accepted_spans",
+                "Spans that a receiver passed on",
+                &["receiver", "transport"],
+            )?,
+            refused_spans: counter(
+                "tempo_receiver_refused_spans",
+                "Spans that a receiver could not pass on",
+                &["receiver", "transport"],
+            )?,
+            datagrams: counter(
+                "tempo_receiver_datagrams_total",
+                "Datagrams that a receiver read from its socket",
+                &["receiver", "transport"],
+            )?,
+            datagrams_dropped: counter(
+                "tempo_receiver_datagrams_dropped_total",
+                "Datagrams that were dropped with all their spans, by reason",
+                &["receiver", "transport", "reason"],
+            )?,
+        })
+    }
 }
 
 impl Metrics {
@@ -118,26 +154,7 @@ impl Metrics {
                     &["reason"],
                 )?,
             },
-            accepted_spans: counter(
-                "tempo_receiver_accepted_spans",
-                "Spans that a receiver passed on",
-                &["receiver", "transport"],
-            )?,
-            refused_spans: counter(
-                "tempo_receiver_refused_spans",
-                "Spans that a receiver could not pass on",
-                &["receiver", "transport"],
-            )?,
-            datagrams: counter(
-                "tempo_receiver_datagrams_total",
-                "Datagrams that a receiver read from its socket",
-                &["receiver", "transport"],
-            )?,
-            datagrams_dropped: counter(
-                "tempo_receiver_datagrams_dropped_total",
-                "Datagrams that were dropped with all their spans, by reason",
-                &["receiver", "transport", "reason"],
-            )?,
+            receivers: ReceiverMetrics::register(registry)?,
         })
     }
 
@@ -188,21 +205,21 @@ impl Metrics {
     }
 
     pub(crate) fn receiver_accepted(&self, transport: Transport, spans: u64) {
-        self.accepted_spans.with_label_values(&transport.labels()).inc_by(spans);
+        self.receivers.accepted_spans.with_label_values(&transport.labels()).inc_by(spans);
     }
 
     pub(crate) fn receiver_refused(&self, transport: Transport, spans: u64) {
-        self.refused_spans.with_label_values(&transport.labels()).inc_by(spans);
+        self.receivers.refused_spans.with_label_values(&transport.labels()).inc_by(spans);
     }
 
     pub(crate) fn datagrams_came(&self, transport: Transport, datagrams: u64) {
-        self.datagrams.with_label_values(&transport.labels()).inc_by(datagrams);
+        self.receivers.datagrams.with_label_values(&transport.labels()).inc_by(datagrams);
     }
 
     pub(crate) fn datagrams_dropped(&self, transport: Transport, reason: DatagramDropped, datagrams: u64) {
         let [receiver, transport] = transport.labels();
         let labels = [receiver, transport, reason.as_str()];
-        self.datagrams_dropped.with_label_values(&labels).inc_by(datagrams);
+        self.receivers.datagrams_dropped.with_label_values(&labels).inc_by(datagrams);
     }
 }
 

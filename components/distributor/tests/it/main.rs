@@ -9,6 +9,14 @@ mod grpc;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod jaeger;
+#[cfg(test)]
+mod jaeger_batch;
+#[cfg(test)]
+mod jaeger_translation;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod walk_against_prost;
+#[cfg(test)]
+mod zipkin;

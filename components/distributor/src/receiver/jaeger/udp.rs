@@ -36,6 +36,9 @@ const BURST: usize = 128;
 /// be more than a tenant's burst.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// Queues full of datagrams that are read after the stop: senders that go on must not keep us.
+const MOST_DRAIN_ROUNDS: usize = 16;
+
 /// How often the kernel is asked what it dropped.
 const KERNEL_DROPS_PERIOD: Duration = Duration::from_secs(5);
 
@@ -107,18 +110,27 @@ impl DatagramReceiver {
                 () = &mut stop => break,
                 Some(pushed) = pushes.join_next() => propagate_panic(pushed),
                 // An error of the socket shows in the read.
-                _ = socket.readable() => intake.read(&socket, BURST),
+                _ = socket.readable() => {
+                    intake.read(BURST, |buffer| socket.try_recv(buffer));
+                }
                 _ = every.tick() => self.count_kernel_drops(&mut kernel_drops),
             }
             self.start_pushes(&mut intake, &mut pushes, &tenant);
         }
-        // Senders that do not stop must not keep us.
-        intake.read(&socket, self.queue_size);
-        self.count_kernel_drops(&mut kernel_drops);
-        self.start_pushes(&mut intake, &mut pushes, &tenant);
-        while let Some(pushed) = pushes.join_next().await {
-            propagate_panic(pushed);
-            self.start_pushes(&mut intake, &mut pushes, &tenant);
+        // Without tokio, which would not know of what came since it last looked.
+        if let Ok(socket) = socket.into_std() {
+            for _ in 0..MOST_DRAIN_ROUNDS {
+                let came = intake.read(self.queue_size, |buffer| socket.recv(buffer));
+                self.start_pushes(&mut intake, &mut pushes, &tenant);
+                while let Some(pushed) = pushes.join_next().await {
+                    propagate_panic(pushed);
+                    self.start_pushes(&mut intake, &mut pushes, &tenant);
+                }
+                if came < self.queue_size {
+                    break;
+                }
+            }
+            self.count_kernel_drops(&mut kernel_drops);
         }
     }
 
@@ -196,11 +208,11 @@ impl<'r> Intake<'r> {
         }
     }
 
-    /// Reads what the socket has, up to `most` datagrams.
-    fn read(&mut self, socket: &UdpSocket, most: usize) {
+    /// Reads what the socket has, up to `most` datagrams, and returns how many there were.
+    fn read(&mut self, most: usize, mut receive: impl FnMut(&mut [u8]) -> io::Result<usize>) -> usize {
         let mut came = 0;
         for _ in 0..most {
-            match socket.try_recv(&mut self.buffer) {
+            match receive(&mut self.buffer) {
                 Ok(len) => {
                     came += 1;
                     if let Err(reason) = self.take(len) {
@@ -216,7 +228,8 @@ impl<'r> Intake<'r> {
                 Err(_) => {}
             }
         }
-        self.receiver.distributor.metrics().datagrams_came(self.receiver.transport, came);
+        self.receiver.distributor.metrics().datagrams_came(self.receiver.transport, came as u64);
+        came
     }
 
     /// Translates the datagram in the buffer.
