@@ -18,5 +18,8 @@ pub use client::{Client, Response};
 pub use image::Image;
 pub use server::{Server, ServerOptions};
 pub use spans::{Batch, SpanMaker};
-pub use tools::{javascript, pprof_tool, python, run_tool, versitygw};
+pub use tools::{
+    go_clients, jaeger_java, jaeger_javascript, jaeger_python, java, javascript, post_file, pprof_tool,
+    python, run_tool, telemetrygen, versitygw,
+};
 pub use wait::eventually;
