@@ -15,12 +15,15 @@ package() {
 }
 
 package gcc cc
+package g++ c++
 package libc6-dev /usr/include/stdlib.h
 package make make
 package curl curl
 package git git
 package openssl openssl
 package lua5.4 lua5.4
+package openjdk-17-jdk-headless javac
+package maven mvn
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
 if can_cluster; then
   package etcd-server etcd

@@ -7,6 +7,7 @@
 pub mod argocd;
 mod client;
 pub mod cluster;
+mod collector;
 mod image;
 pub mod operator;
 mod server;
@@ -15,6 +16,7 @@ mod tools;
 mod wait;
 
 pub use client::{Client, Response};
+pub use collector::{Collector, Way};
 pub use image::Image;
 pub use server::{Server, ServerOptions};
 pub use spans::{Batch, SpanMaker};
