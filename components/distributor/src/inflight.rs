@@ -87,6 +87,14 @@ impl Reservation {
         self.permit.merge(self.inflight.take(bytes)?);
         Ok(())
     }
+
+    /// Gives back what is more than `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let excess = self.permit.num_permits().saturating_sub(bytes.saturating_add(1));
+        if let Some(excess) = self.permit.split(excess) {
+            self.inflight.metrics.given_back(excess.num_permits());
+        }
+    }
 }
 
 impl Drop for Reservation {
@@ -121,6 +129,10 @@ mod tests {
         assert_eq!(inflight.reserve(49).unwrap_err(), Refused::Full);
         assert!(inflight.reserve(48).is_ok());
 
+        first.shrink_to(200);
+        assert_eq!(inflight.used_bytes(), 51);
+        first.shrink_to(9);
+        assert_eq!(inflight.used_bytes(), 10);
         drop(first);
         assert!(inflight.reserve(99).is_ok());
         assert_eq!(inflight.used_bytes(), 0);

@@ -56,7 +56,25 @@ pub fn zipkin_to_otlp(
     parse_string_tags: bool,
     body: &[u8],
 ) -> Result<Vec<u8>, ZipkinFault> {
-    let mut translation = Translation::new(parse_string_tags, body.len());
+    match convert(format, parse_string_tags, body, usize::MAX)? {
+        Converted::Request(otlp) => Ok(otlp),
+        Converted::NeedsRoom => Ok(Vec::new()),
+    }
+}
+
+enum Converted {
+    Request(Vec<u8>),
+    NeedsRoom,
+}
+
+/// As [`zipkin_to_otlp`]; gives up when the spans take more than `room` bytes, which are needed twice.
+fn convert(
+    format: ZipkinFormat,
+    parse_string_tags: bool,
+    body: &[u8],
+    room: usize,
+) -> Result<Converted, ZipkinFault> {
+    let mut translation = Translation::new(parse_string_tags, body.len() / 2, room);
     let read = match format {
         ZipkinFormat::V1Json => v1_json::read_spans(body, &mut translation).map_err(FormatFault::from),
         ZipkinFormat::V1Thrift => v1_thrift::read_spans(body, &mut translation).map_err(FormatFault::from),
@@ -65,8 +83,11 @@ pub fn zipkin_to_otlp(
             v2_protobuf::read_spans(body, &mut translation).map_err(FormatFault::from)
         }
     };
+    if translation.is_room_used_up() {
+        return Ok(Converted::NeedsRoom);
+    }
     read?;
-    Ok(translation.finish())
+    Ok(Converted::Request(translation.finish()))
 }
 
 #[cfg(test)]

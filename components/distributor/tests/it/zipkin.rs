@@ -117,13 +117,29 @@ async fn bodies_that_are_too_large_or_wrong_are_a_400_in_words() {
     );
     assert_eq!(
         answer(&fixture, json(r#"[{"traceId":"1","id":{}}]"#)).await,
-        refused("[0].id: invalid type: map, expected an id of up to 16 hex digits at line 1 column 20")
+        refused("[0].id: invalid type: map, expected an id of up to 16 hex digits at line 1 column 23")
     );
     assert_eq!(
         answer(&fixture, post("/api/v1/spans", "application/x-thrift", "")).await,
         refused("[0]: thrift is cut off at byte 0")
     );
     assert!(fixture.ingester.batches.lock().is_empty());
+}
+
+#[tokio::test]
+async fn spans_that_grow_are_taken_in_while_there_is_memory() {
+    let many: Vec<String> = (1..2000).map(|n| format!(r#"{{"traceId":"1","id":"{n:x}"}}"#)).collect();
+    let body = format!("[{}]", many.join(","));
+    let fixture = |bytes| {
+        let mut setup = setup();
+        setup.config.tempo_rs.max_inflight_bytes = ByteSize::from_bytes(bytes);
+        setup.build()
+    };
+
+    assert_eq!(answer(&fixture(1_000_000), json(body.clone())).await, accepted());
+    let full = fixture(300_000);
+    assert_eq!(answer(&full, json(body)).await, failed());
+    assert_eq!(answer(&full, json(SPAN)).await, accepted());
 }
 
 #[tokio::test]

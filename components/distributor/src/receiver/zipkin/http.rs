@@ -22,8 +22,9 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
 
-use super::{ZipkinFormat, zipkin_to_otlp};
+use super::{Converted, ZipkinFormat, convert};
 use crate::{
+    inflight::Reservation,
     metrics::Transport,
     push::{Distributor, PushError},
     receiver::{
@@ -37,6 +38,9 @@ use crate::{
 
 /// Largest body that is parsed on a runtime worker: half a millisecond.
 const INLINE_BYTES: usize = 128 << 10;
+
+/// Room for the spans of the smallest bodies.
+const MIN_ROOM_BYTES: usize = 4 << 10;
 
 pub(crate) fn routes(distributor: &Distributor) -> Router {
     Router::new().fallback(receive).with_state(distributor.clone())
@@ -71,18 +75,36 @@ async fn take(distributor: &Distributor, request: Request) -> Result<(), Refusal
     let (parts, body) = request.into_parts();
     let format = format_of(parts.uri.path(), &parts.headers);
     let (body, mut reservation) = body::receive(&parts.headers, body, limit, distributor.inflight()).await?;
-    let converted = offload(body.len(), INLINE_BYTES, || zipkin_to_otlp(format, parse_string_tags, &body));
-    let converted =
-        converted.map_err(|fault| Refusal::Malformed(RpcStatus::invalid_argument(fault).message))?;
-    // The request takes the place of the body, and may be larger.
-    if let Some(more) = converted.len().checked_sub(body.len()) {
-        reservation.grow(more).map_err(|_| Refusal::Transient)?;
-    }
+    let converted = otlp_of(format, parse_string_tags, &body, &mut reservation)?;
     drop(body);
+    reservation.shrink_to(converted.len());
     let headers = parts.headers.get_all(TENANT_HEADER).iter().map(|value| value.as_bytes());
     let tenant = tenant_of(distributor, headers);
     push(distributor, format.transport(), tenant, Bytes::from(converted), reservation).await?;
     Ok(())
+}
+
+/// Converts a body with room reserved before it is used. OTLP is smaller than the Zipkin it comes from, but for spans
+/// with next to nothing in them: those are read again with more room.
+fn otlp_of(
+    format: ZipkinFormat,
+    parse_string_tags: bool,
+    body: &[u8],
+    reservation: &mut Reservation,
+) -> Result<Vec<u8>, Refusal> {
+    let mut room = body.len().max(MIN_ROOM_BYTES);
+    reservation.grow(room * 2).map_err(|_| Refusal::Transient)?;
+    loop {
+        let converted = offload(body.len(), INLINE_BYTES, || convert(format, parse_string_tags, body, room));
+        match converted {
+            Ok(Converted::Request(otlp)) => return Ok(otlp),
+            Ok(Converted::NeedsRoom) => {
+                reservation.grow(room * 6).map_err(|_| Refusal::Transient)?;
+                room *= 4;
+            }
+            Err(fault) => return Err(Refusal::Malformed(RpcStatus::invalid_argument(fault).message)),
+        }
+    }
 }
 
 fn format_of(path: &str, headers: &HeaderMap) -> ZipkinFormat {

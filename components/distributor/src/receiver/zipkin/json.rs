@@ -325,8 +325,8 @@ impl Fields for Endpoint {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: EndpointField, map: &mut A) -> Result<(), A::Error> {
         match name {
             EndpointField::ServiceName => map.next_value_seed(Text(|text: &str| self.set_service(text))),
-            EndpointField::V4 => map.next_value_seed(Text(|text: &str| self.set_address_text(text, false))),
-            EndpointField::V6 => map.next_value_seed(Text(|text: &str| self.set_address_text(text, true))),
+            EndpointField::V4 => map.next_value_seed(Text(|text: &str| self.set_v4_text(text))),
+            EndpointField::V6 => map.next_value_seed(Text(|text: &str| self.set_v6_text(text))),
             EndpointField::Port => {
                 self.port = map.next_value_seed(Port)?;
                 Ok(())

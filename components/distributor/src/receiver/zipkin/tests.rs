@@ -553,6 +553,16 @@ fn protobuf_ids_may_have_64_bits() {
 }
 
 #[test]
+fn an_ipv4_address_in_protobuf_may_have_16_bytes() {
+    let mut span = b"\x0a\x08\0\0\0\0\0\0\0\x05\x1a\x08\0\0\0\0\0\0\0\x06\x31\x01\0\0\0\0\0\0\0".to_vec();
+    span.extend_from_slice(b"\x4a\x12\x12\x10\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\x01");
+
+    let found = only_span(convert(ZipkinFormat::V2Protobuf, &list_of(&span)).remove(0));
+
+    assert_eq!(attributes(&found.attributes), [text("net.peer.ip", "10.0.0.1")]);
+}
+
+#[test]
 fn wrong_protobuf_is_refused_with_its_place() {
     let table: [(&[u8], &str); 6] = [
         (b"\x0a\x04\x0a\x02ab", "spans[0]: trace_id must be 128 bit, received 16 bits at byte 4"),

@@ -70,6 +70,8 @@ pub(super) enum SpanFault {
     TraceId,
     #[error("span has no id, or one of zeros")]
     Id,
+    #[error("spans are larger than their room")]
+    Room,
 }
 
 /// Facts of the span that is being read.
@@ -132,6 +134,9 @@ impl Texts {
 pub(super) struct Translation {
     parse_string_tags: bool,
     is_v1: bool,
+    /// Most bytes of spans.
+    room: usize,
+    is_room_used_up: bool,
     /// Messages of the spans, one behind the other.
     spans: Vec<u8>,
     contexts: Contexts,
@@ -142,9 +147,19 @@ pub(super) struct Translation {
 }
 
 impl Translation {
-    /// `body_len` is the size of the request.
-    pub(super) fn new(parse_string_tags: bool, body_len: usize) -> Translation {
-        Translation { parse_string_tags, spans: Vec::with_capacity(body_len / 2), ..Translation::default() }
+    /// Of the `room` for spans, `likely` bytes will be used.
+    pub(super) fn new(parse_string_tags: bool, likely: usize, room: usize) -> Translation {
+        Translation {
+            parse_string_tags,
+            room,
+            spans: Vec::with_capacity(likely.min(room)),
+            ..Translation::default()
+        }
+    }
+
+    /// Whether reading stopped because of the room, and not because of the request.
+    pub(super) fn is_room_used_up(&self) -> bool {
+        self.is_room_used_up
     }
 
     /// Tags are read as binary annotations, which have some keys of their own.
@@ -284,6 +299,8 @@ impl Translation {
                 }
                 return false;
             }
+            // A mark of a local span, and nothing more.
+            Key::LocalComponent if text.is_empty() => {}
             Key::LocalComponent => {
                 put_attribute(spans, SPAN_ATTRIBUTE, "component", Value::Text(text));
             }
@@ -322,6 +339,10 @@ impl Translation {
         out.kind(kind);
         out.times(start_nanos, end);
         out.status(status, self.texts.message.as_bytes());
+        if self.spans.len() > self.room {
+            self.is_room_used_up = true;
+            return Err(SpanFault::Room);
+        }
         self.end_context();
         self.contexts.add(&self.resource, &self.scope, start, self.spans.len());
         Ok(())

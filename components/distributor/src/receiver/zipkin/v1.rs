@@ -10,7 +10,7 @@
 //! | no name in them: binary annotation `lc`; else | resource `service.name`, which is `unknown-service` in the end |
 //! | binary annotation `sa` (client, or no kind), `ca` (server; no kind makes it one), `ma` (producer, consumer) | attributes `peer.service`, `net.peer.ip`, `net.peer.port` |
 //! | the address annotation of the span's own side | nothing: it repeats the endpoint |
-//! | other binary annotations | as tags (`translation`), `lc` as `component`; numbers and booleans keep their type, bytes are base64 |
+//! | other binary annotations | as tags (`translation`), `lc` as `component` unless empty; numbers and booleans keep their type, bytes are base64 |
 //! | `census.status_code`, `census.status_description`, `http.status_code` outside of 100 to 399 | status, if no other tag gives one |
 
 use super::{
@@ -151,9 +151,10 @@ impl Annotations {
             self.local.set_service(UNKNOWN_SERVICE);
         }
         span.local().set_service(&self.local.service);
-        if !self.local.address().is_empty() {
-            let key = if self.local.is_v6() { "ipv6" } else { "ipv4" };
-            span.resource_attribute(key, self.local.address());
+        for (key, address) in [("ipv4", &self.local.v4), ("ipv6", &self.local.v6)] {
+            if !address.is_empty() {
+                span.resource_attribute(key, address);
+            }
         }
         if self.local.port != 0 {
             span.resource_attribute("port", &self.local.port.to_string());

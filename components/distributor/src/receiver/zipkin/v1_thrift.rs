@@ -188,7 +188,7 @@ fn endpoint(reader: &mut BinaryReader<'_>, field: Field, out: &mut Endpoint) -> 
                 reader.expect(field, Kind::I32, "i32")?;
                 let address = reader.i32()?;
                 if address != 0 {
-                    out.set_v4(address.cast_unsigned().into());
+                    out.set_v4(address.to_be_bytes().into());
                 }
             }
             2 => {

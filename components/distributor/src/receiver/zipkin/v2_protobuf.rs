@@ -4,12 +4,14 @@
 //! ListOfSpans: 1 spans
 //! Span:        1 trace_id (8 or 16 bytes), 2 parent_id, 3 id (8 bytes), 4 kind, 5 name, 6 timestamp (fixed64),
 //!              7 duration (varint), 8 local_endpoint, 9 remote_endpoint, 10 annotations, 11 tags, 12 debug, 13 shared
-//! Endpoint:    1 service_name, 2 ipv4 (4 bytes), 3 ipv6 (16 bytes), 4 port
+//! Endpoint:    1 service_name, 2 ipv4 (4 bytes, or 16), 3 ipv6 (16 bytes), 4 port
 //! Annotation:  1 timestamp (fixed64), 2 value
 //! Tag:         1 key, 2 value
 //! ```
 //!
 //! Unknown fields are hopped over. Texts must be UTF-8. A fault names the byte.
+
+use std::net::IpAddr;
 
 use super::{
     endpoint::Endpoint,
@@ -120,25 +122,23 @@ fn endpoint(mut message: Reader<'_>, out: &mut Endpoint) -> Walked<()> {
     while !message.is_empty() {
         match message.tag()? {
             0x0a => out.set_service(text(message.message(1)?, "service_name")?),
-            0x12 => {
-                let value = message.message(2)?;
-                match <[u8; 4]>::try_from(value.rest()) {
-                    Ok(address) => out.set_v4(address.into()),
-                    Err(_) if value.is_empty() => {}
-                    Err(_) => return Err(wrong_length(value, "ipv4", 32)),
-                }
-            }
-            0x1a => {
-                let value = message.message(3)?;
-                match <[u8; 16]>::try_from(value.rest()) {
-                    Ok(address) => out.set_v6(address.into()),
-                    Err(_) if value.is_empty() => {}
-                    Err(_) => return Err(wrong_length(value, "ipv6", 128)),
-                }
-            }
+            0x12 => put_address(message.message(2)?, "ipv4", 32, |address| out.set_v4(address))?,
+            0x1a => put_address(message.message(3)?, "ipv6", 128, |address| out.set_v6(address))?,
             0x20 => out.port = u16::try_from(message.varint(4)?).unwrap_or(0),
             found => message.skip_unknown(found, ENDPOINT_FIELDS)?,
         }
+    }
+    Ok(())
+}
+
+/// zipkin-go has 16 bytes for an IPv4 address, too: those of the IPv6 address it is mapped to.
+fn put_address(value: Reader<'_>, field: &'static str, want: usize, put: impl FnOnce(IpAddr)) -> Walked<()> {
+    if let Ok(address) = <[u8; 4]>::try_from(value.rest()) {
+        put(address.into());
+    } else if let Ok(address) = <[u8; 16]>::try_from(value.rest()) {
+        put(address.into());
+    } else if !value.is_empty() {
+        return Err(wrong_length(value, field, want));
     }
     Ok(())
 }

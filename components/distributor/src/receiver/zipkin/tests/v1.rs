@@ -17,7 +17,7 @@ fn resource(fields: &str) -> Vec<(String, Any)> {
 }
 
 const CORE: &str = r#""annotations":[
-    {"timestamp":100,"value":"sr","endpoint":{"serviceName":"back","ipv4":"10.0.0.2","port":80}},
+    {"timestamp":100,"value":"sr","endpoint":{"serviceName":"back","ipv4":"10.0.0.2","ipv6":"::2","port":80}},
     {"timestamp":150,"value":"cache miss","endpoint":{"serviceName":"other"}},
     {"timestamp":300,"value":"ss","endpoint":{"serviceName":"back","ipv4":"10.0.0.2","port":80}}]"#;
 
@@ -27,7 +27,7 @@ fn core_annotations_are_kind_times_and_endpoint() {
 
     assert_eq!(
         attributes(&found.resource.clone().unwrap().attributes),
-        [text("service.name", "back"), text("ipv4", "10.0.0.2"), text("port", "80")]
+        [text("service.name", "back"), text("ipv4", "10.0.0.2"), text("ipv6", "::2"), text("port", "80")]
     );
     let span = only_span(found);
     assert_eq!((span.kind, span.start_time_unix_nano, span.end_time_unix_nano), (2, 100_000, 300_000));
@@ -132,7 +132,7 @@ fn binary_annotations_keep_their_type() {
             {"key":"text","value":"12"},{"key":"bool","value":false},{"key":"int","value":12},{"key":"double","value":1.5},
             {"key":"i64","type":"I64","value":"9223372036854775807"},{"value":3,"type":"DOUBLE","key":"d"},
             {"key":"b","value":"true","type":"BOOL"},{"key":"odd","value":"x","type":"I16"},
-            {"key":"bytes","value":"AQI=","type":"BYTES"},{"key":"lc","value":"c"}]"#,
+            {"key":"bytes","value":"AQI=","type":"BYTES"},{"key":"lc","value":"c"},{"key":"lc","value":""}]"#,
     );
 
     assert_eq!(
