@@ -47,11 +47,19 @@ impl Release {
         let mut helm = Command::new(&self.helm);
         helm.arg("--kubeconfig").arg(cluster.kubeconfig());
         helm.args(["upgrade", "--install", "tempo-operator"]).arg(chart());
-        helm.args(["--namespace", NAMESPACE, "--wait", "--timeout", "60s"]);
+        helm.args(["--namespace", NAMESPACE, "--reset-values", "--wait", "--timeout", "60s"]);
         for setting in settings {
             helm.args(["--set", setting]);
         }
         run_tool(&mut helm).await.context("install the operator's chart")?;
+        Ok(())
+    }
+
+    pub async fn uninstall(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let mut helm = Command::new(&self.helm);
+        helm.arg("--kubeconfig").arg(cluster.kubeconfig());
+        helm.args(["uninstall", "tempo-operator", "--namespace", NAMESPACE, "--wait"]);
+        run_tool(&mut helm).await.context("uninstall the operator's chart")?;
         Ok(())
     }
 }
