@@ -21,7 +21,7 @@ const USER: &str = "65532:65532";
 
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// With its tag: `ghcr.io/tempo-rs/tempo:0.1.0`.
+    /// With its tag: `tempo-rs/tempo:0.1.0`.
     pub name: String,
     /// A statically linked program.
     pub binary: PathBuf,
