@@ -8,14 +8,13 @@ use std::{future::Future, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use display_error_chain::DisplayErrorChain;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
     metrics::Metrics,
-    store::{ObjectEntry, Store, StoreError},
+    store::{ObjectEntry, Store, StoreError, one_line},
 };
 
 /// Longest call about one object that is small or read in part.
@@ -45,9 +44,7 @@ impl Health {
     /// An absent object and an object that is there already are answers like any other.
     fn call_ended<T>(&self, result: &Result<T, StoreError>) -> bool {
         let reason = match result {
-            Err(error @ (StoreError::Unavailable { .. } | StoreError::Denied { .. })) => {
-                DisplayErrorChain::new(error).to_string()
-            }
+            Err(error @ (StoreError::Unavailable { .. } | StoreError::Denied { .. })) => one_line(error),
             // What is wrong with one object says nothing about the others.
             Ok(_)
             | Err(

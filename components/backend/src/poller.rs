@@ -39,6 +39,9 @@ use listing_step::Quarantine;
 /// After a failed poll the next one comes earlier than `blocklist_poll`, but not earlier than this.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 
+/// Nor later than this: a store that comes back is not to be unknown for minutes.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
 /// A compacted block stays visible to trace by id for this many polls: others may not list its successor yet.
 const RECENT_POLLS: u32 = 2;
 
@@ -189,7 +192,7 @@ impl Poller {
             self.options.interval
         } else {
             let pause = self.retry.min(self.options.interval);
-            self.retry = self.retry.saturating_mul(2);
+            self.retry = self.retry.saturating_mul(2).min(LONGEST_RETRY);
             pause
         };
         pause.mul_f64(self.random.random_range(0.9..1.1))

@@ -178,6 +178,11 @@ impl Shared {
         Failure::from_sdk(error, &self.config.bucket)
     }
 
+    /// TLS protects bodies already, and signing them keeps a worker busy for milliseconds: SHA-256 of a whole part.
+    fn signs_bodies(&self) -> bool {
+        self.config.insecure
+    }
+
     fn idle(&self) -> Duration {
         self.config.tempo_rs.request_timeout.get()
     }
@@ -262,7 +267,8 @@ impl Shared {
     async fn put_once(&self, client: Client, key: &str, data: Bytes, if_absent: bool) -> Result<(), Failure> {
         let request = client.put_object().bucket(&self.config.bucket).key(key);
         let request = request.set_if_none_match(if_absent.then(|| "*".to_owned()));
-        let request = self.objects.put(request).body(ByteStream::from(data));
+        let request = self.objects.put(request).body(ByteStream::from(data)).customize();
+        let request = if self.signs_bodies() { request } else { request.disable_payload_signing() };
         request.send().await.map(drop).map_err(|error| self.failure(error))
     }
 

@@ -102,6 +102,18 @@ impl StoreError {
     }
 }
 
+/// An error and all its causes on one line.
+pub(crate) fn one_line(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
 /// Why a key was refused before any store saw it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid object key: {0}")]

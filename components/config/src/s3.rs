@@ -174,7 +174,7 @@ impl Default for S3Extras {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum S3Checksums {
-    /// Only where the protocol demands one: every server takes that. Bodies are signed all the same.
+    /// Only where the protocol demands one: every server takes that. Without TLS bodies are signed all the same.
     #[default]
     WhenRequired,
     /// Wherever the protocol knows one, as Amazon's own tools do.

@@ -9,9 +9,8 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
-use display_error_chain::DisplayErrorChain;
 
-use crate::store::{BoxError, StoreError};
+use crate::store::{BoxError, StoreError, one_line};
 
 /// What a failure is for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,20 +87,19 @@ impl Failure {
                 let status = context.raw().status().as_u16();
                 let kind = if status < 500 { Kind::Other } else { Kind::Unavailable };
                 let text = format!("answer {status} is none of S3; is storage.trace.s3.endpoint right?");
-                let chain = DisplayErrorChain::new(SdkError::<E, HttpResponse>::ResponseError(context));
-                Failure::caused(kind, text, chain.to_string())
+                let chain = one_line(&SdkError::<E, HttpResponse>::ResponseError(context));
+                Failure::caused(kind, text, chain)
             }
             SdkError::DispatchFailure(failure) => {
-                let chain = failure.as_connector_error().map_or_else(
-                    || "request could not be sent".to_owned(),
-                    |error| DisplayErrorChain::new(error).to_string(),
-                );
+                let chain = failure
+                    .as_connector_error()
+                    .map_or_else(|| "request could not be sent".to_owned(), |error| one_line(error));
                 let (kind, text) = not_sent(&chain);
                 Failure::caused(kind, text, chain)
             }
             SdkError::TimeoutError(_) => Failure::unavailable("no answer in time"),
             error => {
-                let chain = DisplayErrorChain::new(&error).to_string();
+                let chain = one_line(&error);
                 Failure::caused(Kind::Other, "request could not be made", chain)
             }
         }
@@ -124,8 +122,9 @@ impl Failure {
 /// What to make of a request that did not get an answer.
 fn not_sent(chain: &str) -> (Kind, &'static str) {
     let has = |texts: &[&str]| texts.iter().any(|text| chain.contains(text));
-    if has(&["no providers in chain", "credentials provider was not", "CredentialsNotLoaded", "NoAuth"]) {
-        let text = "found no credentials: set storage.trace.s3.access_key and secret_key, or give the process a role";
+    if has(&["loading credentials", "no providers in chain", "CredentialsNotLoaded"]) {
+        let text =
+            "got no credentials: set storage.trace.s3.access_key and secret_key, or give the process a role";
         return (Kind::Credentials, text);
     }
     if has(&["UnknownIssuer", "invalid peer certificate", "NotValidForName"]) {
@@ -227,7 +226,8 @@ impl Said<'_> {
     fn advice(&self, bucket: &str, region: Option<&str>) -> String {
         match self.code {
             "NoSuchBucket" => format!("create bucket '{bucket}' or correct storage.trace.s3.bucket"),
-            "AccessDenied" => format!(
+            // An answer without a body, to a HEAD, has no code.
+            "AccessDenied" | "" if self.status == 403 => format!(
                 "these credentials need s3:ListBucket on bucket '{bucket}' and s3:GetObject, s3:PutObject, \
                  s3:DeleteObject and s3:AbortMultipartUpload on its objects"
             ),

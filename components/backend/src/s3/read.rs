@@ -7,7 +7,6 @@ use std::{future::Future, ops::Range, time::Duration};
 
 use aws_sdk_s3::{operation::get_object::GetObjectOutput, primitives::ByteStream};
 use bytes::{Bytes, BytesMut};
-use display_error_chain::DisplayErrorChain;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::Instant;
 
@@ -85,8 +84,7 @@ async fn collect(mut body: ByteStream, wanted: Option<u64>, idle: Duration) -> R
             Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(error))) => {
                 let text = format!("the answer broke off after {} bytes", data.len());
-                let chain = DisplayErrorChain::new(&error).to_string();
-                return Err(Failure::caused(Kind::Unavailable, text, chain));
+                return Err(Failure::caused(Kind::Unavailable, text, error));
             }
             Err(_) => {
                 let text = format!("the answer stopped after {} bytes, nothing for {idle:?}", data.len());

@@ -152,7 +152,8 @@ impl Upload {
             .call(|client| {
                 let request = client.upload_part().bucket(&store.config.bucket).key(key).upload_id(id);
                 let request = request.part_number(number).body(ByteStream::from(data.clone()));
-                let request = store.objects.part(request);
+                let request = store.objects.part(request).customize();
+                let request = if store.signs_bodies() { request } else { request.disable_payload_signing() };
                 Box::pin(async move { request.send().await.map_err(|error| store.failure(error)) })
             })
             .await?;

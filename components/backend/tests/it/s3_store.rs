@@ -138,7 +138,7 @@ async fn denials_say_what_to_do_and_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn wrong_keys_are_denied_and_no_keys_are_named() {
+async fn wrong_keys_are_denied_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let (server, _) = with_object(dir.path()).await;
     let wrong_secret = open(&S3Config { secret_key: Secret::new("wrong"), ..server.config() }).await;
@@ -150,6 +150,21 @@ async fn wrong_keys_are_denied_and_no_keys_are_named() {
     assert!(matches!(secret, StoreError::Denied { .. }), "{secret:?}");
     assert!(told(&secret).contains("storage.trace.s3.secret_key"), "{}", told(&secret));
     assert!(matches!(key, StoreError::Denied { .. }), "{key:?}");
+}
+
+#[tokio::test]
+async fn without_any_credentials_an_operator_is_told_where_to_put_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, _) = with_object(dir.path()).await;
+    let none = S3Config { access_key: String::new(), secret_key: Secret::default(), ..server.config() };
+
+    let started = Instant::now();
+    let error = open(&none).await.get("a/object").await.unwrap_err();
+
+    // Where the environment has keys, they are those of another server.
+    assert!(matches!(error, StoreError::Denied { .. }), "{error:?}");
+    assert!(told(&error).contains("storage.trace.s3.access_key"), "{}", told(&error));
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use bytes::Bytes;
 use display_error_chain::DisplayErrorChain;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
@@ -84,8 +85,17 @@ async fn a_private_authority_and_a_client_certificate_work() {
         ..config.clone()
     };
 
+    let file = dir.path().join("large");
+    fs::write(&file, vec![7; (8 << 20) + 1]).unwrap();
+
     for config in [config, careless] {
-        assert_eq!(open(&config).await.list("").await.unwrap(), []);
+        let store = open(&config).await;
+        store.put("a/object", Bytes::from_static(b"x")).await.unwrap();
+        store.put_file("a/large", &file).await.unwrap();
+
+        assert_eq!(store.get("a/object").await.unwrap(), "x");
+        assert_eq!(store.size("a/large").await.unwrap(), (8 << 20) + 1);
+        store.delete("a/object").await.unwrap();
     }
 }
 
