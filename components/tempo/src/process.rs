@@ -190,7 +190,8 @@ async fn serve(program: &str, flags: &ServerFlags, loaded: Loaded, env: &BTreeMa
     }
     info!(version = VERSION.version, revision = VERSION.revision, target = %config.target, "starting tempo");
     let greeter = flags.config_file.is_none().then_some(program);
-    let exit = match start_and_run(greeter, config).await {
+    // Boxed: what starts everything is large, and needed once.
+    let exit = match Box::pin(start_and_run(greeter, config)).await {
         Ok(Outcome::Clean) => Exit::Clean,
         Ok(Outcome::Failed(_)) => Exit::Failed,
         Ok(Outcome::Unfinished(_)) => Exit::Unfinished,
