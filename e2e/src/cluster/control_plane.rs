@@ -83,6 +83,9 @@ pub(super) async fn start(place: &Place) -> anyhow::Result<Machine> {
             "--use-service-account-credentials".into(),
             "--leader-elect=false".into(),
             "--node-monitor-grace-period=15s".into(),
+            // Its own limit of 20 requests a second makes tests with hundreds of objects wait for minutes.
+            "--kube-api-qps=500".into(),
+            "--kube-api-burst=1000".into(),
             // Otherwise it makes a folder under /usr/libexec.
             format!("--flex-volume-plugin-dir={}", place.folder.join("flex").display()),
         ],
