@@ -51,12 +51,7 @@ async fn spec_is_unchanged(scene: &Scene) -> anyhow::Result<()> {
     let applied =
         object["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"].as_str();
     let applied: Value = serde_json::from_str(applied.context("what kubectl applied")?)?;
-    ensure!(
-        object["spec"].to_string() == applied["spec"].to_string(),
-        "{} {}",
-        object["spec"],
-        applied["spec"]
-    );
+    ensure!(object["spec"] == applied["spec"], "{} {}", object["spec"], applied["spec"]);
     ensure!(object["metadata"]["generation"] == 1, "{}", object["metadata"]);
     let fields = scene.run(&["get", "tempocluster", "traces", "--show-managed-fields", "-o", "json"]).await?;
     let fields: Value = serde_json::from_str(&fields)?;
