@@ -226,7 +226,7 @@ fn extra_args(arguments: &[String]) -> Result<(), Refusal> {
     ];
     for (i, argument) in arguments.iter().enumerate() {
         let flag = argument.trim_start_matches('-');
-        if let Some((flag, instead)) = OURS.iter().find(|(ours, _)| flag.starts_with(ours)) {
+        if let Some((_, instead)) = OURS.iter().find(|(ours, _)| flag.starts_with(ours)) {
             let message = format!("monolithic.extraArgs[{i}]: -{flag} is set by the operator; use {instead}");
             return Err(Refusal::spec(ConditionType::Stalled, "InvalidSpec", message));
         }
@@ -263,7 +263,7 @@ impl ValidatedCluster {
             termination_grace_period_seconds: Some(self.pod.grace_secs),
             soak: Some(lifecycle::text(self.rollout.soak)),
             progress_deadline: Some(lifecycle::text(self.rollout.progress_deadline)),
-            drain: Some(format!("{:?}", self.deletion.drain)),
+            drain: Some(self.deletion.drain.as_str().to_owned()),
         }
     }
 

@@ -27,7 +27,7 @@ const HASH_DIGITS: usize = 10;
 const REDACTED: &str = "<redacted>";
 
 /// Keys that `config.extra` must leave alone, because the operator or the objects around the pod rely on them.
-const OURS: [(&str, &str); 12] = [
+const OURS: [(&str, &str); 13] = [
     ("target", "mode"),
     ("multitenancy_enabled", "tenancy.enabled"),
     ("http_api_prefix", "an Ingress or HTTPRoute in front of the Service"),
@@ -38,6 +38,7 @@ const OURS: [(&str, &str); 12] = [
     ("storage.trace.backend", "storage"),
     ("storage.trace.s3.bucket", "storage.s3.bucket"),
     ("storage.trace.s3.prefix", "storage.prefix"),
+    ("storage.trace.local.path", "nothing: the volume is mounted at /var/tempo"),
     ("storage.trace.wal.path", "nothing: the volume is mounted at /var/tempo"),
     ("overrides.per_tenant_override_config", "limits"),
 ];

@@ -63,7 +63,7 @@ fn duration(path: &str, text: Option<&DurationText>, default: Duration) -> Resul
 pub(super) fn text(duration: Duration) -> String {
     let millis = duration.as_millis();
     for (unit, length) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if millis > 0 && millis % length == 0 {
+        if millis > 0 && millis.is_multiple_of(length) {
             return format!("{}{unit}", millis / length);
         }
     }

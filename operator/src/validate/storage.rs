@@ -22,7 +22,7 @@ const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 pub enum Storage {
     /// On the pod's volume.
     Filesystem,
-    S3(S3),
+    S3(Box<S3>),
 }
 
 /// A bucket.
@@ -104,7 +104,7 @@ pub(super) fn validate(spec: &StorageSpec, references: &References) -> Result<St
     let tls = spec.tls.clone().unwrap_or_default();
     let ca = ca_file("storage.tls.caRef", tls.ca_ref.as_ref(), &references.storage_ca)
         .map_err(|message| waiting("CaNotFound", message))?;
-    Ok(Storage::S3(S3 {
+    Ok(Storage::S3(Box::new(S3 {
         bucket,
         prefix: spec.prefix.clone().unwrap_or_default().trim_matches('/').to_owned(),
         endpoint,
@@ -114,7 +114,7 @@ pub(super) fn validate(spec: &StorageSpec, references: &References) -> Result<St
         credentials,
         ca,
         insecure_skip_verify: tls.insecure_skip_verify.unwrap_or(false),
-    }))
+    })))
 }
 
 /// The spec's value, else the Secret's.

@@ -69,6 +69,15 @@ pub enum DrainPolicy {
     Skip,
 }
 
+impl DrainPolicy {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flush => "Flush",
+            Self::Skip => "Skip",
+        }
+    }
+}
+
 /// What becomes of volumes.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum VolumePolicy {
