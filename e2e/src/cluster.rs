@@ -68,7 +68,9 @@ struct Ours {
 }
 
 impl Cluster {
-    /// Starts a cluster and waits until its nodes are Ready. `None`, with a message, where Kubernetes is not installed.
+    /// Starts a cluster and waits until its nodes are Ready. `None`, with a message, where Kubernetes is not installed or
+    /// the machine cannot run nodes.
+    #[expect(clippy::print_stderr, reason = "a test that skips says so")]
     pub async fn start(name: &str, nodes: u8) -> anyhow::Result<Option<Cluster>> {
         if let Some(kubeconfig) = named_silently("KUBECONFIG") {
             let kubectl = Kubectl { program: "kubectl".into(), kubeconfig };
@@ -76,6 +78,10 @@ impl Cluster {
             return Ok(Some(Cluster { kubectl, ours: None }));
         }
         let Some(programs) = named("E2E_KUBERNETES") else { return Ok(None) };
+        if nodes > 0 && command::has_only_cgroup_v2() {
+            eprintln!("skipped: nodes of the test cluster need cgroup v1");
+            return Ok(None);
+        }
         let name = format!("{name}-{}", std::process::id());
         let mut process = supervisor(&Options { name: name.clone(), nodes })?;
         process.arg("--leased").stdin(Stdio::piped());

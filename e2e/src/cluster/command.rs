@@ -41,6 +41,11 @@ pub(super) async fn run(line: &str) -> anyhow::Result<String> {
         .with_context(|| format!("`{line}` did not end in {DEADLINE:?}"))?
 }
 
+/// The configuration of the nodes is tried with cgroup v1 only.
+pub(super) fn has_only_cgroup_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
 /// Refuses to start with everything that is missing, not with the first thing that fails later.
 pub(super) fn check_machine(nodes: u8) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
@@ -59,7 +64,7 @@ pub(super) fn check_machine(nodes: u8) -> anyhow::Result<()> {
     if !missing.is_empty() {
         bail!("the test cluster needs what this machine lacks: {}; e2e/run installs it", missing.join(", "));
     }
-    if nodes > 0 && Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+    if nodes > 0 && has_only_cgroup_v2() {
         bail!("nodes of the test cluster are written for cgroup v1, and this machine has v2 only");
     }
     Ok(())
