@@ -44,7 +44,7 @@ async fn a_second_app_on_the_same_directory_is_refused() {
     let first = sandbox.start().await;
 
     let config = sandbox.config.clone().validate().unwrap();
-    let error = tempo::App::start(config).await.unwrap_err();
+    let error = Box::pin(tempo::App::start(config)).await.unwrap_err();
 
     assert!(format!("{error:#}").contains("WAL"), "{error:#}");
     first.stop().await;

@@ -39,7 +39,8 @@ impl Sandbox {
 
     pub(crate) async fn start(&self) -> Running {
         let config = self.config.clone().validate().unwrap_or_else(|findings| panic!("{findings}"));
-        let app = App::start(config).await.unwrap_or_else(|error| panic!("{error:#}"));
+        // Boxed: the future of a whole start is large.
+        let app = Box::pin(App::start(config)).await.unwrap_or_else(|error| panic!("{error:#}"));
         Running { app, _dir: Arc::clone(&self.dir) }
     }
 }
