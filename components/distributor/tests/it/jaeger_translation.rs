@@ -457,6 +457,45 @@ fn spans_of_almost_nothing_do_not_take_much_memory() {
 }
 
 #[test]
+fn spans_in_several_lists_share_their_process() {
+    let process = [&[0x0c, 0, 1, 0x0b, 0, 1, 0, 0, 0, 4][..], b"shop", &[0]].concat();
+    let list =
+        |id| [&[0x0f, 0, 2, 0x0c, 0, 0, 0, 1, 0x0a, 0, 3][..], &[0, 0, 0, 0, 0, 0, 0, id], &[0]].concat();
+    let bytes = [process, list(1), list(2), list(3), vec![0]].concat();
+
+    let (resource_spans, spans) = convert(JaegerFormat::ThriftBatch, &bytes).unwrap();
+
+    assert_eq!(spans, 3);
+    let [ResourceSpans { resource, scope_spans, .. }] = resource_spans.as_slice() else { panic!("one") };
+    assert_eq!(resource.as_ref().unwrap().attributes, [as_text("service.name", "shop")]);
+    let [ScopeSpans { spans, .. }] = scope_spans.as_slice() else { panic!("one scope") };
+    assert_eq!(spans.iter().map(|span| span.span_id[7]).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn a_large_process_is_not_read_for_every_span() {
+    let tag = || proto::KeyValue { key: "k".to_owned(), v_str: "v".to_owned(), ..proto::KeyValue::default() };
+    let large = proto::Process { service_name: "shop".to_owned(), tags: (0..5_000).map(|_| tag()).collect() };
+    let own = proto::Process { service_name: "own".to_owned(), ..proto::Process::default() };
+    let span = |process| proto::Span { span_id: vec![1].into(), process, ..proto::Span::default() };
+    let request = |spans| {
+        let batch = proto::Batch { spans, process: Some(large.clone()) };
+        proto::PostSpansRequest { batch: Some(batch) }.encode_to_vec()
+    };
+    let together = request((0..100).map(|_| span(None)).collect());
+    let in_turn = request((0..100).map(|n| span((n % 2 == 0).then(|| own.clone()))).collect());
+
+    let (resource_spans, spans) = convert(JaegerFormat::PostSpans, &together).unwrap();
+    let refused = convert(JaegerFormat::PostSpans, &in_turn).unwrap_err();
+
+    assert_eq!((resource_spans.len(), spans), (1, 100));
+    assert_eq!(
+        refused,
+        format!("{} bytes of spans would take far more memory than they have", in_turn.len())
+    );
+}
+
+#[test]
 fn ids_that_are_too_long_are_refused() {
     let span = proto::Span { trace_id: vec![1; 17].into(), ..proto::Span::default() };
     let batch = proto::Batch { spans: vec![span], process: None };

@@ -91,7 +91,7 @@ fn read_span<'a>(
     translation.end_span(&head)?;
     let process = process.unwrap_or(Reader::new(b""));
     if !translation.is_in(process.rest()) {
-        translation.start_process(process.rest());
+        translation.start_process(process.rest())?;
         read_process(process, translation)?;
         translation.end_process();
     }

@@ -55,7 +55,7 @@ pub(super) fn read_batch<'a, R: ThriftReader<'a>>(
     reader: &mut R,
     translation: &mut Translation<'a, '_>,
 ) -> Result<(), BatchFault> {
-    let mut process = None;
+    let mut process = Process { reader: None, is_written: false };
     let mut early_spans = None;
     let mut previous = 0;
     while let Some(field) = reader.field(previous)? {
@@ -63,10 +63,10 @@ pub(super) fn read_batch<'a, R: ThriftReader<'a>>(
         match field.id {
             1 => {
                 reader.expect(field, Kind::Struct, "process")?;
-                process = Some(*reader);
+                process = Process { reader: Some(*reader), is_written: false };
                 reader.skip_struct()?;
             }
-            2 if process.is_some() => read_spans(reader, field, process, translation)?,
+            2 if process.reader.is_some() => read_spans(reader, field, &mut process, translation)?,
             // No writer has been seen that puts spans first.
             2 => {
                 early_spans = Some((*reader, field));
@@ -76,27 +76,32 @@ pub(super) fn read_batch<'a, R: ThriftReader<'a>>(
         }
     }
     if let Some((mut reader, field)) = early_spans {
-        read_spans(&mut reader, field, process, translation)?;
+        read_spans(&mut reader, field, &mut process, translation)?;
     }
     Ok(())
+}
+
+/// The process of a batch: once its spans have begun it is not read again, however many lists they come in.
+struct Process<R> {
+    reader: Option<R>,
+    is_written: bool,
 }
 
 fn read_spans<'a, R: ThriftReader<'a>>(
     reader: &mut R,
     field: Field,
-    process: Option<R>,
+    process: &mut Process<R>,
     translation: &mut Translation<'a, '_>,
 ) -> Result<(), BatchFault> {
-    let mut is_first = true;
     for _ in 0..reader.structs(field)? {
         read_span(reader, translation)?;
-        if is_first {
-            translation.start_process(b"");
-            if let Some(mut process) = process {
-                read_process(&mut process, translation)?;
+        if !process.is_written {
+            translation.start_process(b"")?;
+            if let Some(mut reader) = process.reader {
+                read_process(&mut reader, translation)?;
             }
             translation.end_process();
-            is_first = false;
+            process.is_written = true;
         }
         translation.append_span();
     }

@@ -133,6 +133,8 @@ pub(super) struct Translation<'a, 'o> {
     spans: u64,
     input_bytes: usize,
     most_bytes: usize,
+    /// Bytes of processes that may still be read.
+    process_bytes_left: usize,
 }
 
 impl<'a, 'o> Translation<'a, 'o> {
@@ -155,6 +157,7 @@ impl<'a, 'o> Translation<'a, 'o> {
             spans: 0,
             input_bytes,
             most_bytes,
+            process_bytes_left: most,
         }
     }
 
@@ -304,17 +307,27 @@ impl<'a, 'o> Translation<'a, 'o> {
     }
 
     /// Whether spans are being added to this process, given by its bytes.
-    pub(super) fn is_in(&self, process: &[u8]) -> bool {
-        self.context.as_ref().is_some_and(|context| context.process == process)
+    pub(super) fn is_in(&mut self, process: &'a [u8]) -> bool {
+        let Some(context) = &mut self.context else { return false };
+        // A batch's process is the same bytes for every span: compared each time, a large one would take hours.
+        let is_in = std::ptr::eq(context.process, process) || context.process == process;
+        if is_in {
+            context.process = process;
+        }
+        is_in
     }
 
-    pub(super) fn start_process(&mut self, process: &'a [u8]) {
+    /// Spans that take turns between processes have them read each time, which is bounded as what they become is.
+    pub(super) fn start_process(&mut self, process: &'a [u8]) -> Result<(), BatchFault> {
+        let left = self.process_bytes_left.checked_sub(process.len());
+        self.process_bytes_left = left.ok_or(BatchFault::Expands(self.input_bytes))?;
         self.close_context();
         self.scratch.other_attributes.clear();
         self.special_process = SpecialProcessTags::default();
         let resource_spans = self.writer.open(RESOURCE_SPANS);
         self.context = Some(Context { resource_spans, process, scope_spans: None });
         self.open = Some(self.writer.open(RESOURCE));
+        Ok(())
     }
 
     pub(super) fn service_name(&mut self, name: &[u8]) {
