@@ -13,6 +13,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use parking_lot::Mutex;
@@ -70,7 +71,7 @@ pub(crate) struct Drain {
     is_on: watch::Sender<bool>,
     last_error: Mutex<Option<String>>,
     /// One change of the marker at a time.
-    changing: tokio::sync::Mutex<()>,
+    changing: Arc<Mutex<()>>,
 }
 
 pub(crate) fn marker(wal_dir: &Path) -> PathBuf {
@@ -88,7 +89,7 @@ impl Drain {
             dir: wal_dir.to_owned(),
             is_on: watch::Sender::new(is_on),
             last_error: Mutex::default(),
-            changing: tokio::sync::Mutex::default(),
+            changing: Arc::default(),
         })
     }
 
@@ -104,16 +105,23 @@ impl Drain {
         *self.last_error.lock() = None;
     }
 
+    /// Changes the marker whatever it seems to be: what asks for it again may be what was asked before and got lost.
     async fn set(&self, is_on: bool) -> Result<(), DrainError> {
-        let _turn = self.changing.lock().await;
-        if self.is_on() == is_on {
-            return Ok(());
-        }
-        let dir = self.dir.clone();
-        let changed = tokio::task::spawn_blocking(move || change_marker(&dir, is_on));
-        changed.await.map_err(DrainError::Interrupted)??;
-        self.is_on.send_replace(is_on);
-        Ok(())
+        let (dir, state, changing) = (self.dir.clone(), self.is_on.clone(), Arc::clone(&self.changing));
+        // File and state in one piece of work that goes on when whoever asked for it goes away: a marker that nobody
+        // knows of would refuse all pushes after the next start.
+        let changed = tokio::task::spawn_blocking(move || {
+            let _turn = changing.lock();
+            let was_on = *state.borrow();
+            let changed = change_marker(&dir, is_on);
+            if changed.is_ok() {
+                state.send_replace(is_on);
+            } else if is_on && !was_on {
+                fs::remove_file(marker(&dir)).ok();
+            }
+            changed
+        });
+        changed.await.map_err(DrainError::Interrupted)?
     }
 }
 
@@ -192,5 +200,56 @@ impl Ingester {
             last_error: shared.drain.last_error.lock().clone(),
             safe_to_terminate: phase == DrainPhase::Drained && damaged == 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn taking_a_drain_back_removes_a_marker_that_nobody_knew_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let drain = Drain::open(dir.path()).unwrap();
+        fs::write(marker(dir.path()), "").unwrap();
+
+        drain.set(false).await.unwrap();
+
+        assert!(!drain.is_on());
+        assert!(!Drain::open(dir.path()).unwrap().is_on());
+    }
+
+    #[tokio::test]
+    async fn draining_again_writes_a_marker_that_got_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let drain = Drain::open(dir.path()).unwrap();
+        drain.set(true).await.unwrap();
+        fs::remove_file(marker(dir.path())).unwrap();
+
+        drain.set(true).await.unwrap();
+
+        assert!(Drain::open(dir.path()).unwrap().is_on());
+    }
+
+    #[tokio::test]
+    async fn a_drain_whose_caller_goes_away_is_begun_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let drain = Drain::open(dir.path()).unwrap();
+        let mut is_on = drain.is_on.subscribe();
+
+        assert!(futures::poll!(Box::pin(drain.set(true))).is_pending());
+
+        is_on.wait_for(|is_on| *is_on).await.unwrap();
+        assert!(Drain::open(dir.path()).unwrap().is_on());
+    }
+
+    #[tokio::test]
+    async fn a_drain_that_could_not_be_written_down_is_not_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let drain = Drain::open(&dir.path().join("absent")).unwrap();
+
+        drain.set(true).await.unwrap_err();
+
+        assert!(!drain.is_on());
     }
 }
