@@ -53,7 +53,7 @@ pub(super) fn pod(ordinal: u32, revision: &str) -> PodView {
         ordinal,
         ip: Some([10, 0, 0, 7].into()),
         revision: Some(revision.to_owned()),
-        created_at: second(-1000),
+        moved_at: second(-1000),
         is_terminating: false,
         ready_since: Some(second(-900)),
         problem: None,
@@ -451,6 +451,32 @@ fn a_pod_that_will_not_answer_is_given_up_at_once_and_one_that_may_when_the_time
         "1 blocks are quarantined: no try will flush them"
     );
     assert_eq!(record_of(&patient, &answering(DrainAnswer::Unknown)).unwrap(), "its image has no drain");
+}
+
+#[test]
+fn what_another_pod_proved_is_asked_again_of_the_pod_that_is_there() {
+    let mut observed = answering(drain(DrainPhase::Serving, 1));
+    observed.volumes[0].record = Some(Record::Drained { pod_uid: "before".to_owned() });
+
+    let plan = plan(&removing(|_| {}), &observed);
+
+    assert!(matches!(plan.action, Action::Drain { .. }), "{plan:?}");
+}
+
+#[test]
+fn a_volume_without_a_pod_is_waited_for_only_as_long_as_a_pod_may_come() {
+    let mut observed = answering(DrainAnswer::NotAsked);
+    observed.pods.clear();
+    let coming = plan(&removing(|_| {}), &observed);
+    set(&mut observed).replicas = 0;
+    let never = plan(&removing(|_| {}), &observed);
+
+    assert_eq!((coming.action, coming.progress.step), (Action::Hold, Step::Draining));
+    assert!(
+        matches!(never.action, Action::WriteRecord { record: Record::Unflushed { .. }, .. }),
+        "{:?}",
+        never.action
+    );
 }
 
 #[test]
