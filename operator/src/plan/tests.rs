@@ -53,7 +53,7 @@ pub(super) fn pod(ordinal: u32, revision: &str) -> PodView {
         ordinal,
         ip: Some([10, 0, 0, 7].into()),
         revision: Some(revision.to_owned()),
-        moved_at: second(-1000),
+        created_at: second(-1000),
         is_terminating: false,
         ready_since: Some(second(-900)),
         problem: None,
