@@ -232,32 +232,41 @@ struct Leavings {
     folder: String,
     machine: String,
     interface: String,
+    /// The next cluster may get the same name for its interface, but not the same number.
+    interface_number: Option<String>,
 }
 
 impl Leavings {
     fn of(cluster: &Cluster) -> anyhow::Result<Leavings> {
         if !cluster.is_ours() {
-            return Ok(Leavings { folder: "\0".into(), machine: "\0".into(), interface: "\0".into() });
+            let nowhere = || "\0".to_owned();
+            return Ok(Leavings {
+                folder: nowhere(),
+                machine: nowhere(),
+                interface: nowhere(),
+                interface_number: None,
+            });
         }
-        let machine = cluster.machine_name(1)?;
+        let (machine, interface) = (cluster.machine_name(1)?, cluster.host_interface()?);
         let leavings = Leavings {
             folder: cluster.folder()?.display().to_string(),
             machine: machine.trim_end_matches("-node1").to_owned(),
-            interface: cluster.host_interface()?,
+            interface_number: interface_number(&interface),
+            interface,
         };
         ensure!(leavings.are_gone().is_err(), "the test looks in the wrong places");
         Ok(leavings)
     }
 
     fn are_gone(&self) -> anyhow::Result<()> {
-        let Leavings { folder, machine, interface } = self;
+        let Leavings { folder, machine, interface, interface_number: number } = self;
         self.processes_are_gone()?;
         let mounts = std::fs::read_to_string("/proc/self/mounts")?;
         ensure!(!mounts.contains(folder), "a mount is left:\n{mounts}");
-        let interfaces = names_in("/sys/class/net")?;
-        ensure!(!interfaces.contains(interface), "an interface is left: {interfaces:?}");
+        let now = interface_number(interface);
+        ensure!(now.is_none() || now != *number, "interface {interface} is left");
         let routes = std::fs::read_to_string("/proc/self/net/route")?;
-        ensure!(!routes.contains(interface), "a route is left:\n{routes}");
+        ensure!(now.is_some() || !routes.contains(interface), "a route is left:\n{routes}");
         let namespaces = names_in("/run/netns").unwrap_or_default();
         ensure!(
             !namespaces.iter().any(|name| name.starts_with(machine)),
@@ -283,6 +292,10 @@ impl Leavings {
         }
         Ok(())
     }
+}
+
+fn interface_number(name: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok()
 }
 
 fn names_in(folder: &str) -> anyhow::Result<Vec<String>> {
