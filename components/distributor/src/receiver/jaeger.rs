@@ -133,16 +133,53 @@ impl From<ConvertError> for RpcStatus {
     }
 }
 
-/// Converts the batch of one request, for which `reservation` holds its own bytes.
+/// Converts the batch of one request, for which `reservation` holds its own bytes; those of what it becomes take their
+/// place. Only what is more than usual is reserved after it was written, and that is bounded by the translation.
 fn to_request(
     format: JaegerFormat,
-    batch: &[u8],
+    batch: Bytes,
     mut reservation: Reservation,
 ) -> Result<(Bytes, Reservation), ConvertError> {
-    let mut out = Vec::with_capacity(batch.len() + batch.len() / 2);
-    offload(batch.len(), INLINE_BYTES, || JaegerToOtlp::default().append(format, batch, &mut out))?;
-    if let Some(more) = out.len().checked_sub(batch.len()) {
+    let usual = batch.len() + batch.len() / 2;
+    reservation.grow(usual)?;
+    let mut out = Vec::with_capacity(usual);
+    offload(batch.len(), INLINE_BYTES, || JaegerToOtlp::default().append(format, &batch, &mut out))?;
+    if let Some(more) = out.capacity().checked_sub(usual) {
         reservation.grow(more)?;
     }
+    drop(batch);
+    reservation.shrink_to(out.capacity());
     Ok((Bytes::from(out), reservation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inflight::Inflight;
+
+    #[test]
+    fn what_a_batch_becomes_takes_the_place_of_its_bytes() {
+        let inflight = Inflight::unobserved(1_000);
+        // A span id and nothing else, in a list of one span behind no process.
+        let batch = Bytes::from_static(b"\x0f\0\x02\x0c\0\0\0\x01\x0a\0\x03\0\0\0\0\0\0\0\x01\0\0");
+        let reservation = inflight.reserve(batch.len()).unwrap();
+
+        let (out, reservation) = to_request(JaegerFormat::ThriftBatch, batch.clone(), reservation).unwrap();
+
+        assert!((out.len()..=2 * batch.len()).contains(&(inflight.used_bytes() - 1)));
+        drop((out, reservation));
+        assert_eq!(inflight.used_bytes(), 0);
+    }
+
+    #[test]
+    fn room_for_what_a_batch_becomes_is_taken_before_it_is_used() {
+        let inflight = Inflight::unobserved(100);
+        let batch = Bytes::from(vec![0; 60]);
+        let reservation = inflight.reserve(batch.len()).unwrap();
+
+        let refused = to_request(JaegerFormat::ThriftBatch, batch, reservation);
+
+        assert!(matches!(refused, Err(ConvertError::Refused(Refused::Full))));
+        assert_eq!(inflight.used_bytes(), 0);
+    }
 }

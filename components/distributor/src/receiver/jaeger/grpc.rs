@@ -63,7 +63,7 @@ impl UnaryService<Bytes> for PostSpans {
             let tenant = tenant_of(&distributor, headers);
             let reserved = distributor.inflight().reserve(body.len());
             let reservation = reserved.map_err(|refused| RpcStatus::from(refused).into_grpc())?;
-            let (body, reservation) = to_request(JaegerFormat::PostSpans, &body, reservation)
+            let (body, reservation) = to_request(JaegerFormat::PostSpans, body, reservation)
                 .map_err(|error| RpcStatus::from(error).into_grpc())?;
             match push(&distributor, Transport::JaegerGrpc, tenant, body, reservation).await {
                 Ok(_) => Ok(tonic::Response::new(Bytes::new())),

@@ -62,7 +62,7 @@ async fn take(distributor: &Distributor, request: Request) -> Result<(), Refusal
     let (parts, body) = request.into_parts();
     check_media_type(&parts.headers)?;
     let (body, reservation) = body::receive(&parts.headers, body, limit, distributor.inflight()).await?;
-    let (body, reservation) = to_request(JaegerFormat::ThriftBatch, &body, reservation)?;
+    let (body, reservation) = to_request(JaegerFormat::ThriftBatch, body, reservation)?;
     let headers = parts.headers.get_all(TENANT_HEADER).iter().map(|value| value.as_bytes());
     let tenant = tenant_of(distributor, headers);
     let pushed = push(distributor, Transport::JaegerThriftHttp, tenant, body, reservation).await;
