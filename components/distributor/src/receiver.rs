@@ -29,6 +29,9 @@ pub use jaeger::{DatagramReceiver, JaegerFault, JaegerFormat, JaegerToOtlp};
 /// Names the tenant, in HTTP headers and gRPC metadata.
 const TENANT_HEADER: &str = "x-scope-orgid";
 
+/// What OpenTelemetry's exporters of Jaeger and Zipkin put where a service's name has to be and there is none.
+const NO_SERVICE_NAME: &str = "OTLPResourceNoServiceName";
+
 /// Why a request has no tenant. The texts are Tempo's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TenantRefused {

@@ -160,6 +160,7 @@ fn a_whole_batch_is_translated() {
 #[test]
 fn a_process_becomes_the_resource() {
     assert_eq!(resource_of("", vec![]), []);
+    assert_eq!(resource_of("OTLPResourceNoServiceName", vec![text("k", "v")]), [as_text("k", "v")]);
     assert_eq!(resource_of("shop", vec![]), [as_text("service.name", "shop")]);
     assert_eq!(resource_of("shop", vec![text("service.name", "tag")]), [as_text("service.name", "tag")]);
     assert_eq!(resource_of("", vec![text("hostname", "h")]), [as_text("host.name", "h")]);

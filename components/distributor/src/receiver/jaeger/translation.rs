@@ -6,7 +6,7 @@
 //!
 //! | Jaeger | OTLP |
 //! |---|---|
-//! | process `serviceName` | resource attribute `service.name`; empty: none |
+//! | process `serviceName` | resource attribute `service.name`; empty or `OTLPResourceNoServiceName`: none |
 //! | process tags | resource attributes; `hostname` is `host.name` if that is not there, `jaeger.version` is `opencensus.exporterversion` with `Jaeger-` in front |
 //! | process of a single span (gRPC) | a resource of its own for that span |
 //! | trace id, high and low half | 16 bytes; ids of 64 bits have zeros in front |
@@ -27,9 +27,12 @@
 
 use super::{BatchFault, attributes::Attributes};
 use crate::{
-    receiver::otlp_writer::{
-        EVENT, EVENT_ATTRIBUTE, LINK, LINK_ATTRIBUTE, Open, OtlpWriter, RESOURCE, RESOURCE_ATTRIBUTE,
-        RESOURCE_SPANS, SCOPE_SPANS, SPAN_ATTRIBUTE, SpanKind, StatusCode, Value,
+    receiver::{
+        NO_SERVICE_NAME,
+        otlp_writer::{
+            EVENT, EVENT_ATTRIBUTE, LINK, LINK_ATTRIBUTE, Open, OtlpWriter, RESOURCE, RESOURCE_ATTRIBUTE,
+            RESOURCE_SPANS, SCOPE_SPANS, SPAN_ATTRIBUTE, SpanKind, StatusCode, Value,
+        },
     },
     wire::put_bytes,
 };
@@ -331,7 +334,7 @@ impl<'a, 'o> Translation<'a, 'o> {
     }
 
     pub(super) fn service_name(&mut self, name: &[u8]) {
-        if !name.is_empty() {
+        if !name.is_empty() && name != NO_SERVICE_NAME.as_bytes() {
             self.resource_attribute(b"service.name", Value::Text(name));
         }
     }

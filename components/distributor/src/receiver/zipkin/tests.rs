@@ -266,6 +266,7 @@ fn the_service_may_come_from_another_key() {
         resource(r#""localEndpoint":{"serviceName":"f"},"tags":{"service.name":"g"}"#),
         [text("service.name", "g")]
     );
+    assert_eq!(resource(r#""localEndpoint":{"serviceName":"OTLPResourceNoServiceName"}"#), []);
     assert_eq!(resource(r#""name":"n""#), []);
 }
 

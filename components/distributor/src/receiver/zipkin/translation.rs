@@ -11,7 +11,7 @@
 //! | `kind` | kind; without one the tag `span.kind` is looked at, which else is an attribute |
 //! | `timestamp`, `duration` (microseconds) | start, end = start + duration |
 //! | no `timestamp` | start 0, end = duration, attribute `otel.zipkin.absentField.startTime` = true |
-//! | `localEndpoint.serviceName` | resource `service.name`, or the key in the tag `otlp.service.name.source` |
+//! | `localEndpoint.serviceName` | resource `service.name`, or the key in the tag `otlp.service.name.source`; `OTLPResourceNoServiceName`: none |
 //! | `localEndpoint` address, port | attributes `net.host.ip` (IPv6 if there are both), `net.host.port` |
 //! | `remoteEndpoint` | attributes `peer.service`, `net.peer.ip` (as above), `net.peer.port` |
 //! | tags whose key belongs to a resource (`tags`) | attributes of the resource; spans with the same ones share it |
@@ -32,7 +32,10 @@ use super::{
     tags::{Key, Value},
 };
 use crate::{
-    receiver::otlp_writer::{OtlpWriter, RESOURCE_ATTRIBUTE, SPAN_ATTRIBUTE, SpanKind, StatusCode},
+    receiver::{
+        NO_SERVICE_NAME,
+        otlp_writer::{OtlpWriter, RESOURCE_ATTRIBUTE, SPAN_ATTRIBUTE, SpanKind, StatusCode},
+    },
     wire::put_bytes,
 };
 
@@ -388,7 +391,8 @@ impl Translation {
     fn end_context(&mut self) {
         let Texts { local, service_source, resource_tags, scope_name, scope_version, .. } = &self.texts;
         self.resource.clear();
-        if !local.service.is_empty() && !self.facts.has_service_tag {
+        let is_named = !local.service.is_empty() && local.service != NO_SERVICE_NAME;
+        if is_named && !self.facts.has_service_tag {
             let key = if service_source.is_empty() { "service.name" } else { service_source };
             put_attribute(&mut self.resource, RESOURCE_ATTRIBUTE, key, Value::Text(&local.service));
         }
