@@ -14,6 +14,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
+use futures::future::join_all;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, Pod, Service, ServiceAccount},
@@ -152,10 +153,17 @@ impl Applier<'_> {
             kinds.entry(child.resource.kind.clone()).or_insert_with(|| child.resource.clone());
         }
         let optional = service_monitor::resource().kind;
-        let ours = ListParams::default().labels(&format!("{CLUSTER_UID_LABEL}={}", self.owner.uid));
+        // From the API server's cache: what it does not show yet is read again by name before it is written, and what it
+        // still shows is deleted by uid.
+        let ours =
+            ListParams::default().labels(&format!("{CLUSTER_UID_LABEL}={}", self.owner.uid)).match_any();
+        let lists = join_all(kinds.into_iter().map(|(kind, resource)| {
+            let (api, ours) = (self.api(&resource), &ours);
+            async move { (kind, resource, api.list(ours).await) }
+        }));
         let mut live = BTreeMap::new();
-        for (kind, resource) in kinds {
-            let objects = match self.api(&resource).list(&ours).await {
+        for (kind, resource, objects) in lists.await {
+            let objects = match objects {
                 Ok(objects) => objects,
                 Err(kube::Error::Api(status)) if kind == optional && status.code == 404 => {
                     if children.iter().any(|child| child.resource.kind == kind) {
@@ -225,17 +233,17 @@ impl Applier<'_> {
         };
         let controller =
             found.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-        let foreign = |owner: String| Err(ApplyError::Foreign { object: title.clone(), owner });
+        let foreign = |owner: String| ApplyError::Foreign { object: title.clone(), owner };
         match controller {
             Some(controller) if controller.uid == self.owner.uid => Ok(false),
             Some(controller) => {
-                foreign(format!("{} {} ({})", controller.kind, controller.name, controller.uid))
+                Err(foreign(format!("{} {} ({})", controller.kind, controller.name, controller.uid)))
             }
             // Left behind by an orphaning delete.
             None if found.labels().get(CLUSTER_LABEL).is_some_and(|name| name == self.owner.name) => {
                 Ok(false)
             }
-            None => foreign("nobody that the operator knows".to_owned()),
+            None => Err(foreign("nobody that the operator knows".to_owned())),
         }
     }
 

@@ -84,20 +84,22 @@ pub enum ReconcileError {
 pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result<Reconciled, ReconcileError> {
     let api: Api<DeserializeGuard<TempoCluster>> = Api::namespaced(context.client.clone(), namespace);
     let found = api.get_opt(name).await.map_err(ReconcileError::Read)?;
-    let cluster = match found.map(|guard| guard.0) {
-        None => return Ok(Reconciled::GONE),
-        Some(Err(invalid)) => return report_undecodable(context, namespace, &invalid).await,
-        Some(Ok(cluster)) => cluster,
+    let Some(DeserializeGuard(found)) = found else {
+        return Ok(Reconciled::GONE);
+    };
+    let cluster = match found {
+        Ok(cluster) => cluster,
+        Err(invalid) => return report_undecodable(context, namespace, &invalid).await,
     };
     let pass = Pass { context, namespace, cluster: &cluster, now: Timestamp::now() };
     match (cluster.meta().deletion_timestamp.is_some(), cluster.spec.management_state.unwrap_or_default()) {
         (true, _) if !cluster.finalizers().iter().any(|finalizer| finalizer == FINALIZER) => {
             Ok(Reconciled { requeue: None, is_refused: false, is_gone: false })
         }
-        (true, _) => pass.run(Standing::Deleting).await,
-        (false, ManagementState::Managed) => pass.run(Standing::Managed).await,
-        (false, ManagementState::Paused) => pass.run(Standing::Paused).await,
-        (false, ManagementState::Unmanaged) => pass.run(Standing::Unmanaged).await,
+        (true, _) => Box::pin(pass.run(Standing::Deleting)).await,
+        (false, ManagementState::Managed) => Box::pin(pass.run(Standing::Managed)).await,
+        (false, ManagementState::Paused) => Box::pin(pass.run(Standing::Paused)).await,
+        (false, ManagementState::Unmanaged) => Box::pin(pass.run(Standing::Unmanaged)).await,
     }
 }
 

@@ -21,7 +21,7 @@ use tempo_operator::crd::TempoCluster;
 use tokio::task::JoinSet;
 
 use crate::{
-    control_plane::{Playground, minimal},
+    control_plane::{Playground, minimal, told},
     kubelet::{Fate, Kubelet},
     operator::Operator,
     rollout::with,
@@ -29,12 +29,12 @@ use crate::{
 
 /// `None` when there is no kubectl to test with.
 fn kubectl(playground: &Playground, arguments: &[&str], input: &str) -> Option<(bool, String)> {
-    let Ok(folder) = std::env::var("E2E_KUBERNETES") else {
+    let Some(folder) = told("E2E_KUBERNETES") else {
         eprintln!("skipped: E2E_KUBERNETES names no folder with kubectl");
         return None;
     };
     let mut child = Command::new(PathBuf::from(folder).join("kubectl"))
-        .args(["--kubeconfig", &std::env::var("E2E_KUBECONFIG").expect("checked before")])
+        .args(["--kubeconfig", &told("E2E_KUBECONFIG").expect("checked before")])
         .args(["--namespace", &playground.namespace])
         .args(arguments)
         .stdin(Stdio::piped())

@@ -12,7 +12,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::{
-    control_plane::{DEADLINE, Playground, minimal, within},
+    control_plane::{DEADLINE, Playground, minimal, told, within},
     kubelet::Kubelet,
 };
 
@@ -45,7 +45,7 @@ impl Process {
                 &format!("--watch-namespaces={}", playground.namespace),
             ])
             .args(["--lease-namespace", &playground.namespace, "--log-level=warn"])
-            .env("KUBECONFIG", std::env::var("E2E_KUBECONFIG").expect("checked before"))
+            .env("KUBECONFIG", told("E2E_KUBECONFIG").expect("checked before"))
             .spawn()
             .expect("the operator starts");
         Process { child, address }
