@@ -6,7 +6,8 @@
 //! one deadline. What a stage has not finished by then is cut off and makes the outcome [`Outcome::Unfinished`].
 
 use std::{
-    collections::BTreeMap, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+    collections::BTreeMap, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -180,8 +181,7 @@ impl App {
         }
         for BoundReceiver { receiver, socket, address: _ } in sockets {
             let name = receiver.name();
-            let run: Run =
-                Box::new(move |stop| Box::pin(ends(receiver.run(socket, stop.cancelled_owned()))));
+            let run: Run = Box::new(move |stop| Box::pin(ends(receiver.run(socket, stop.cancelled_owned()))));
             runner.spawn(Stage::Receivers, name, run);
         }
         runner.spawn_listener(Stage::Servers, grpc, mounted.grpc, &context);
