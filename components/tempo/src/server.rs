@@ -12,7 +12,7 @@ pub mod status;
 pub mod tenant;
 pub mod tls;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -237,6 +237,14 @@ fn own_endpoints(prefix: &str) -> Vec<Endpoint> {
     plain.into_iter().chain(prefixed).collect()
 }
 
+/// The addresses of a name in the order in which they are tried: IPv4 first, as in Go. Whoever sends to `localhost` often
+/// means 127.0.0.1, and a datagram finds no second address by itself.
+fn ipv4_first(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = addresses.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses
+}
+
 fn nest(prefix: &str, routes: Router) -> Router {
     if prefix.is_empty() { routes } else { Router::new().nest(prefix, routes) }
 }
@@ -251,6 +259,13 @@ mod tests {
 
     use super::*;
     use crate::services::ServiceState;
+
+    #[test]
+    fn a_name_with_addresses_of_both_families_means_the_older_one() {
+        let [v6, v4] = ["[::1]:6831", "127.0.0.1:6831"].map(|text| text.parse().unwrap());
+
+        assert_eq!(ipv4_first([v6, v4].into_iter()), [v4, v6]);
+    }
 
     #[tokio::test]
     async fn until_everything_is_there_probes_answer_and_all_else_has_to_wait() {

@@ -10,6 +10,8 @@ use tempo_distributor::DatagramReceiver;
 use tokio::net::UdpSocket;
 use tracing::info;
 
+use super::ipv4_first;
+
 #[derive(Debug, thiserror::Error)]
 #[error("listen on {endpoint} for datagrams ({receiver})")]
 pub(crate) struct BindError {
@@ -59,7 +61,7 @@ fn bind_socket(endpoint: &str, buffer_bytes: usize) -> io::Result<(std::net::Udp
     };
     let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "no address of this name"));
     for address in addresses {
-        for address in address.to_socket_addrs()? {
+        for address in ipv4_first(address.to_socket_addrs()?) {
             outcome = open(address, buffer_bytes);
             if outcome.is_ok() {
                 return outcome;

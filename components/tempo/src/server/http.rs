@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{ServiceExt as _, service_fn};
 use tracing::{debug, warn};
 
-use super::{metrics::Metrics, tls::TlsStore};
+use super::{ipv4_first, metrics::Metrics, tls::TlsStore};
 use crate::tasks::Tasks;
 
 /// Connections at once where the configuration sets no limit.
@@ -100,7 +100,10 @@ impl Listener {
                 Ok(socket) => Ok(socket),
                 Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
             },
-            None => TcpListener::bind(&options.address).await,
+            None => match tokio::net::lookup_host(&options.address).await {
+                Ok(found) => TcpListener::bind(ipv4_first(found).as_slice()).await,
+                Err(error) => Err(error),
+            },
         };
         let socket = socket.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
