@@ -56,7 +56,8 @@ pub struct PodView {
     pub revision: Option<String>,
     /// The version of Tempo that it was made for.
     pub version: Option<String>,
-    pub created_at: Timestamp,
+    /// When it last was made, became ready, stopped being ready, or was told to go.
+    pub moved_at: Timestamp,
     pub is_terminating: bool,
     /// `None`: it is not ready.
     pub ready_since: Option<Timestamp>,
@@ -100,7 +101,7 @@ pub struct StatefulSetView {
     pub update_revision: Option<String>,
     /// It was changed since it was made, so its pods may be of something new.
     pub has_rolled: bool,
-    /// When the operator last changed it.
+    /// When the operator last changed it, or its controller last counted other pods.
     pub changed_at: Timestamp,
     pub shape: Shape,
 }
@@ -171,14 +172,20 @@ pub async fn observe(
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
     let set = sets.get_opt(&name).await.map_err(failed("the StatefulSet"))?;
     let pods = pods.list(&selected).await.map_err(failed("the pods"))?;
-    let claims = claims.list(&selected).await.map_err(failed("the volumes"))?;
+    let mut found = claims.list(&selected).await.map_err(failed("the volumes"))?.items;
     let is_namespace_terminating = is_deleting && is_terminating(client, &namespace).await?;
 
     let mut pods: Vec<PodView> = pods.iter().filter_map(|pod| pod_state::view(pod, &name, now)).collect();
     pods.sort_by_key(|pod| pod.ordinal);
     ask_pods(http, &mut pods, is_deleting).await;
-    let mut volumes: Vec<VolumeView> =
-        claims.iter().filter_map(|claim| volumes::view(claim, &name)).collect();
+    // A claim that was there before its pod (restored from a snapshot, say) has none of our labels.
+    for claim in pods.iter().filter_map(|pod| pod.volume.as_deref()) {
+        if found.iter().all(|there| there.name_any() != claim) {
+            let named = ListParams::default().fields(&format!("metadata.name={claim}"));
+            found.extend(claims.list(&named).await.map_err(failed("a volume"))?);
+        }
+    }
+    let mut volumes: Vec<VolumeView> = found.iter().filter_map(|claim| volumes::view(claim, &name)).collect();
     volumes.sort_by(|a, b| (a.ordinal, &a.name).cmp(&(b.ordinal, &b.name)));
     Ok(Observed {
         now,
@@ -231,14 +238,16 @@ fn stateful_set(set: &StatefulSet, now: Timestamp) -> StatefulSetView {
     }
 }
 
-/// When the operator's own fields last changed: the API server keeps that time per field manager, and an apply that
-/// changes nothing leaves it alone. It is what a rollout's deadline is counted from.
+/// When the operator's own fields or the status last changed: the API server keeps that time per field manager, and a
+/// write that changes nothing leaves it alone. A rollout's deadline is counted from it, and that of a pod that went away.
 fn changed_at(set: &StatefulSet) -> Option<Timestamp> {
-    let ours = set.metadata.managed_fields.iter().flatten().filter(|fields| {
-        fields.manager.as_deref() == Some(FIELD_MANAGER)
-            && fields.subresource.as_deref().unwrap_or("").is_empty()
+    let told = set.metadata.managed_fields.iter().flatten().filter(|fields| {
+        match fields.subresource.as_deref().unwrap_or("") {
+            "" => fields.manager.as_deref() == Some(FIELD_MANAGER),
+            subresource => subresource == "status",
+        }
     });
-    ours.filter_map(|fields| time(fields.time.as_ref())).max()
+    told.filter_map(|fields| time(fields.time.as_ref())).max()
 }
 
 pub(crate) fn time(time: Option<&Time>) -> Option<Timestamp> {
@@ -250,4 +259,27 @@ pub(crate) fn ordinal(name: &str, prefix: &str) -> Option<u32> {
     let digits = name.strip_prefix(prefix)?.strip_prefix('-')?;
     let is_canonical = digits == "0" || !digits.starts_with('0');
     if is_canonical && digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_stateful_set_has_changed_when_the_operator_or_its_controller_wrote() {
+        let set = |fields| {
+            let set =
+                json!({"metadata": {"creationTimestamp": "2026-11-23T00:00:00Z", "managedFields": fields}});
+            stateful_set(&serde_json::from_value(set).unwrap(), Timestamp::UNIX_EPOCH).changed_at.to_string()
+        };
+        let ours = json!({"manager": FIELD_MANAGER, "time": "2026-11-23T00:10:00Z"});
+        let counts = json!({"manager": "kcm", "subresource": "status", "time": "2026-11-23T00:20:00Z"});
+        let foreign = json!({"manager": "kubectl", "time": "2026-11-23T00:30:00Z"});
+
+        assert_eq!(set(json!([])), "2026-11-23T00:00:00Z");
+        assert_eq!(set(json!([ours, foreign])), "2026-11-23T00:10:00Z");
+        assert_eq!(set(json!([ours, counts, foreign])), "2026-11-23T00:20:00Z");
+    }
 }

@@ -38,8 +38,9 @@ pub(super) fn view(pod: &Pod, set: &str, now: Timestamp) -> Option<PodView> {
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
     let deleted_at = time(pod.metadata.deletion_timestamp.as_ref());
-    let ready = status.and_then(|status| condition(status, "Ready")).filter(|ready| ready.status == "True");
-    let ready_since = ready.and_then(|ready| time(ready.last_transition_time.as_ref()));
+    let ready = status.and_then(|status| condition(status, "Ready"));
+    let turned_at = ready.and_then(|ready| time(ready.last_transition_time.as_ref()));
+    let ready_since = turned_at.filter(|_| ready.is_some_and(|ready| ready.status == "True"));
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     let mut claims = volumes.filter_map(|volume| Some(&volume.persistent_volume_claim.as_ref()?.claim_name));
     Some(PodView {
@@ -48,7 +49,11 @@ pub(super) fn view(pod: &Pod, set: &str, now: Timestamp) -> Option<PodView> {
         ip: status.filter(|_| phase == "Running").and_then(|status| status.pod_ip.as_ref()?.parse().ok()),
         revision: pod.labels().get("controller-revision-hash").cloned(),
         version: pod.labels().get("app.kubernetes.io/version").cloned(),
-        created_at: time(pod.metadata.creation_timestamp.as_ref()).unwrap_or(now),
+        moved_at: [time(pod.metadata.creation_timestamp.as_ref()), turned_at, told_to_go_at(pod)]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(now),
         is_terminating: deleted_at.is_some(),
         ready_since,
         // The deletion timestamp is the end of the grace period, not its begin.
@@ -64,6 +69,12 @@ pub(super) fn view(pod: &Pod, set: &str, now: Timestamp) -> Option<PodView> {
         volume: claims.find(|claim| claim.ends_with(name.as_str())).cloned(),
         name,
     })
+}
+
+/// When the deletion was asked for: the timestamp of a deletion is the end of the grace period.
+fn told_to_go_at(pod: &Pod) -> Option<Timestamp> {
+    let grace = SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(0));
+    time(pod.metadata.deletion_timestamp.as_ref())?.checked_sub(grace).ok()
 }
 
 fn condition<'a>(status: &'a PodStatus, kind: &str) -> Option<&'a PodCondition> {

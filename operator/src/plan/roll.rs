@@ -87,9 +87,9 @@ impl Situation<'_> {
         }
     }
 
-    /// The last time that anything moved: a template, a pod.
+    /// The last time that anything moved: a template, a pod. A cluster that was quiet for days is not late at once.
     fn moved_at(&self) -> jiff::Timestamp {
-        let pods = self.observed.pods.iter().map(|pod| pod.created_at);
+        let pods = self.observed.pods.iter().map(|pod| pod.moved_at);
         pods.chain([self.set.changed_at]).max().unwrap_or(self.observed.now)
     }
 

@@ -195,7 +195,7 @@ impl Model {
             let is_asked = is_asked && (self.deleted_at.is_some() || running.ready_at.is_none());
             PodView {
                 uid: running.uid.to_string(),
-                created_at: second(running.created_at),
+                moved_at: second(running.created_at),
                 is_terminating: running.stops_at.is_some(),
                 ready_since: running.ready_at.map(second),
                 problem: running

@@ -53,7 +53,7 @@ pub(super) fn pod(ordinal: u32, revision: &str) -> PodView {
         ordinal,
         ip: Some([10, 0, 0, 7].into()),
         revision: Some(revision.to_owned()),
-        created_at: second(-1000),
+        moved_at: second(-1000),
         is_terminating: false,
         ready_since: Some(second(-900)),
         problem: None,
@@ -256,6 +256,16 @@ fn the_deadline_only_changes_what_is_reported() {
     assert!(!early.progress.is_past_deadline);
     assert_eq!(late.progress, Progress { is_past_deadline: true, ..early.progress });
     assert_eq!(late.action, early.action);
+}
+
+#[test]
+fn a_cluster_that_was_quiet_for_days_is_not_late_when_its_pod_turns_unready() {
+    let mut observed = observed(vec![PodView { ready_since: None, moved_at: second(0), ..pod(0, "new") }]);
+    set(&mut observed).changed_at = second(-1_000_000);
+
+    let plan = plan(&desired(1), &observed);
+
+    assert_eq!((plan.progress.step, plan.progress.is_past_deadline), (Step::PodStarting, false));
 }
 
 #[test]

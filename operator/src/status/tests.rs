@@ -32,7 +32,7 @@ fn pod(revision: &str, is_ready: bool) -> PodView {
         ip: None,
         revision: Some(revision.to_owned()),
         version: Some("1.2.3".to_owned()),
-        created_at: time(0),
+        moved_at: time(0),
         is_terminating: false,
         ready_since: is_ready.then(|| time(1)),
         problem: None,

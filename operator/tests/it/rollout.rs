@@ -182,6 +182,32 @@ async fn b1_a_bucket_that_is_away_does_not_stop_a_restart_and_it_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b1_a_volume_that_was_there_before_the_cluster_keeps_no_restart_away() {
+    let Some(playground) = Playground::open("b1-restored").await else { return };
+    let kubelet = Kubelet::start(&playground).await;
+    let (ingester, seen) = (Ingester::behind(&kubelet), Seen::default());
+    seen.by_tag(&kubelet, &[]);
+    let restored = json!({
+        "metadata": {"name": "data-traces-0"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}},
+    });
+    let restored: PersistentVolumeClaim = serde_json::from_value(restored).expect("a claim");
+    let claims: Api<PersistentVolumeClaim> = playground.api();
+    claims.create(&PostParams::default(), &restored).await.expect("the claim is made");
+    let operator = Operator::running(&playground);
+    playground.apply_cluster("traces", with(&json!({}))).await;
+    playground.wait_condition("traces", "Ready", "True").await;
+    let (pod, volume) = (pod_uid(&playground).await.expect("a pod"), volume_uid(&playground).await);
+
+    playground.apply_cluster("traces", image("9.9.9")).await;
+    wait_rolled(&playground, &pod).await;
+
+    assert_eq!(volume_uid(&playground).await, volume);
+    assert_eq!((ingester.with(|data| data.flushes), seen.count()), (1, 2));
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b1_a_budget_of_somebody_else_holds_the_restart_without_flushing_for_nothing() {
     let Some(playground) = Playground::open("b1-budget").await else { return };
     let kubelet = Kubelet::start(&playground).await;

@@ -43,7 +43,7 @@ fn a_running_pod_is_reduced_to_what_matters() {
             ordinal: 0,
             ip: Some("10.0.0.7".parse().unwrap()),
             revision: Some("traces-1".to_owned()),
-            created_at: "2026-11-23T00:00:00Z".parse().unwrap(),
+            moved_at: "2026-11-23T00:10:00Z".parse().unwrap(),
             is_terminating: false,
             ready_since: Some("2026-11-23T00:10:00Z".parse().unwrap()),
             problem: None,
@@ -116,4 +116,19 @@ fn pods_of_others_are_left_alone() {
 
         assert_eq!(view(&foreign, "traces", Timestamp::UNIX_EPOCH), None, "{name}");
     }
+}
+
+#[test]
+fn a_pod_has_moved_when_it_turned_unready_and_when_it_was_told_to_go() {
+    let unready = json!({"phase": "Running", "conditions": [
+        {"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-23T00:20:00Z"},
+    ]});
+    let going = json!({"deletionTimestamp": "2026-11-23T00:35:00Z", "deletionGracePeriodSeconds": 300});
+    let moved_at = |metadata| {
+        let view = view(&pod(metadata, unready.clone()), "traces", Timestamp::UNIX_EPOCH).unwrap();
+        (view.ready_since, view.moved_at.to_string())
+    };
+
+    assert_eq!(moved_at(json!({})), (None, "2026-11-23T00:20:00Z".to_owned()));
+    assert_eq!(moved_at(going), (None, "2026-11-23T00:30:00Z".to_owned()));
 }
