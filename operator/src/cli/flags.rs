@@ -1,6 +1,11 @@
 //! Arguments to a [`Command`]: `--name=value` or `--name value`, one dash or two, `-f` for files.
 
-use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    net::SocketAddr,
+    path::PathBuf,
+};
 
 use tempo_config::LogLevel;
 
@@ -202,11 +207,13 @@ fn run(given: &Given) -> Result<RunFlags, FlagError> {
         value.parse().ok().filter(|number| (1..=64).contains(number))
     })?;
     let namespaces = one(given, "watch-namespaces").unwrap_or_default().split(',').map(str::trim);
+    // Two controllers of one namespace would work on one cluster at once.
+    let namespaces: BTreeSet<&str> = namespaces.filter(|name| !name.is_empty()).collect();
     let lease = one(given, "lease-namespace").filter(|namespace| !namespace.is_empty());
     let lease_name = one(given, "lease-name").unwrap_or("tempo-operator");
     Ok(RunFlags {
         listen: listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8080))),
-        watch_namespaces: namespaces.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        watch_namespaces: namespaces.into_iter().map(str::to_owned).collect(),
         lease: lease.map(|namespace| (namespace.to_owned(), lease_name.to_owned())),
         defaults: defaults(given)?,
         concurrency: concurrency.unwrap_or(4),

@@ -12,7 +12,7 @@ fn parsed(line: &str) -> Result<Command, FlagError> {
 #[test]
 fn run_takes_what_the_chart_gives() {
     let line = "run --listen=127.0.0.1:1 --log-level=debug --log-format=json --lease-namespace=ns --lease-name=l \
-                --watch-namespaces=a,b --default-image=registry:5000/tempo:x";
+                --watch-namespaces=b,a,b --default-image=registry:5000/tempo:x";
 
     let Ok(Command::Run(flags)) = parsed(line) else { panic!("expected run") };
 

@@ -4,6 +4,8 @@
 //! Three things are refused, each with its path: fields that a pod does not have (the API server would drop them in
 //! silence), fields of another type, and changes of what the operator relies on.
 
+use std::path::Path;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Map, Value};
 
@@ -208,7 +210,20 @@ fn keeps_ours(ours: &Value, merged: &Value) -> Result<(), String> {
             return Err(format!("{path}: is set by the operator; use {instead}"));
         }
     }
-    Ok(())
+    match merged.and_then(hidden_data) {
+        Some(path) => Err(format!(
+            "spec.containers[{}].volumeMounts[{path}]: would hide a part of the data volume; use another path",
+            names::CONTAINER
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A mount on or below the data volume: what is acknowledged would not be on that volume any more.
+fn hidden_data(container: &Value) -> Option<&str> {
+    let mounts = container.get("volumeMounts")?.as_array()?;
+    let mut paths = mounts.iter().filter_map(|mount| mount.get("mountPath")?.as_str());
+    paths.find(|path| *path != names::DATA_PATH && Path::new(path).starts_with(names::DATA_PATH))
 }
 
 fn container(template: &Value) -> Option<&Value> {

@@ -101,14 +101,22 @@ pub(super) fn validate(spec: &StorageSpec, references: &References) -> Result<St
         ),
     })?;
     let (endpoint, insecure) = endpoint(s3, secret)?;
+    let region = value(s3.region.as_ref(), "region", secret).unwrap_or_default();
+    let prefix = spec.prefix.clone().unwrap_or_default().trim_matches('/').to_owned();
+    let places =
+        [("s3.bucket", &bucket), ("s3.endpoint", &endpoint), ("s3.region", &region), ("prefix", &prefix)];
+    // The pod replaces references to its environment in the whole file; what is stored where must not depend on that.
+    if let Some((field, text)) = places.into_iter().find(|(_, text)| text.contains("${")) {
+        return Err(invalid(format!("storage.{field}: `{text}` must not have `${{` in it")));
+    }
     let tls = spec.tls.clone().unwrap_or_default();
     let ca = ca_file("storage.tls.caRef", tls.ca_ref.as_ref(), &references.storage_ca)
         .map_err(|message| waiting("CaNotFound", message))?;
     Ok(Storage::S3(Box::new(S3 {
         bucket,
-        prefix: spec.prefix.clone().unwrap_or_default().trim_matches('/').to_owned(),
+        prefix,
         endpoint,
-        region: value(s3.region.as_ref(), "region", secret).unwrap_or_default(),
+        region,
         insecure,
         force_path_style: s3.force_path_style.unwrap_or(false),
         credentials,

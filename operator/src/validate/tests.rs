@@ -201,6 +201,13 @@ fn a_refusal_of_storage_names_the_key_and_whether_waiting_helps() {
             false,
         ),
         (
+            &s3(json!({"bucket": "b"})),
+            [&STATIC[..], &[("endpoint", "${AWS_SECRET_ACCESS_KEY}.example")]].concat(),
+            "InvalidStorage",
+            "storage.s3.endpoint: `${AWS_SECRET_ACCESS_KEY}.example` must not have `${`",
+            false,
+        ),
+        (
             &s3(json!({"bucket": "b", "endpoint": "https://x", "insecure": true})),
             STATIC.to_vec(),
             "InvalidStorage",

@@ -163,6 +163,11 @@ fn what_the_operator_relies_on_is_refused_with_what_to_use() {
         ),
         (container(json!({"volumeMounts": [{"name": "x", "mountPath": "/tmp"}]})), "volumeMounts[/tmp]"),
         (
+            container(json!({"volumeMounts": [{"name": "x", "mountPath": "/var/tempo/wal/"}]})),
+            "volumeMounts[/var/tempo/wal/]: would hide",
+        ),
+        (container(json!({"volumeMounts": [{"name": "x", "mountPath": "/var//tempo/"}]})), "would hide"),
+        (
             json!({"spec": {"containers": [{"name": "tempo", "$patch": "delete"}]}}),
             "spec.containers[tempo].image",
         ),
