@@ -264,7 +264,7 @@ impl Place<'_> {
         for volume in volumes {
             let deleted = volumes::delete(self.client, self.namespace, volume).await;
             if self.on_volume("delete", volume, deleted)? {
-                let message = format!("deleted volume {}, which was proved empty", volume.name);
+                let message = format!("deleted volume {}: everything on it was flushed", volume.name);
                 notices.push(Notice::normal("VolumeDeleted", message));
             }
         }

@@ -205,7 +205,7 @@ impl Waiting<'_> {
         };
         let volumes: Vec<VolumeRef> =
             self.observed.volumes.iter().filter(is_empty).map(VolumeRef::from).collect();
-        let progress = Progress::new(Step::Deleting, "deleting the volumes, which are empty");
+        let progress = Progress::new(Step::Deleting, "deleting the volumes: everything on them is flushed");
         (!volumes.is_empty()).then(|| Plan::act(Action::DeleteVolumes { volumes }, progress))
     }
 }

@@ -56,7 +56,8 @@ pub struct DeletionPolicySpec {
     /// How long the deletion waits for the drain. Default: 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<DurationText>,
-    /// Retain keeps the volumes; Delete removes them once they are proved empty. Default: Retain.
+    /// Retain keeps the volumes; Delete removes them once everything on them is flushed, which with storage.filesystem
+    /// removes all traces. Default: Retain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volumes: Option<VolumePolicy>,
 }
