@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -15,15 +16,15 @@ use axum::{
     http::{Method, StatusCode, Uri},
 };
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
 use kube::{
     Api, ResourceExt as _,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
     runtime::{WatchStreamExt as _, watcher},
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time::Instant};
 
 use crate::control_plane::Playground;
 
@@ -50,6 +51,7 @@ struct Shared {
     decide: Mutex<Decide>,
     answer: Mutex<Answer>,
     again: Notify,
+    budgets: Api<PodDisruptionBudget>,
 }
 
 impl Kubelet {
@@ -59,6 +61,7 @@ impl Kubelet {
             decide: Mutex::new(Box::new(|_| Fate::Ready)),
             answer: Mutex::new(Box::new(|_, _| (204, String::new()))),
             again: Notify::new(),
+            budgets: playground.api(),
         });
         let (listener, address) = listen().await;
         let mut tasks = JoinSet::new();
@@ -118,7 +121,11 @@ async fn play(pods: Api<Pod>, address: Ipv4Addr, state: Arc<Shared>) {
 
 async fn write_status(pods: &Api<Pod>, pod: &Pod, address: Ipv4Addr, state: &Shared) {
     if pod.metadata.deletion_timestamp.is_some() {
-        return;
+        return let_go(pods, pod, state).await;
+    }
+    if !pod.finalizers().iter().any(|finalizer| finalizer == STOPPING) {
+        let patch = json!({"metadata": {"uid": pod.uid(), "finalizers": [STOPPING]}});
+        drop(pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await);
     }
     let fate = (state.decide.lock())(pod);
     let marker = format!("{fate:?}");
@@ -128,6 +135,29 @@ async fn write_status(pods: &Api<Pod>, pod: &Pod, address: Ipv4Addr, state: &Sha
     let patch = json!({"metadata": {"uid": pod.uid()}, "status": status_of(pod, fate, address, &marker)});
     // The pod may be gone or another one by now: then its successor comes through the watch.
     drop(pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await);
+}
+
+/// A pod without a node is gone the moment it is deleted, and the controller of budgets takes its successor of the same name
+/// for the evicted one, for two minutes. On a node it stops first, and the controller sees that; so here.
+const STOPPING: &str = "tests.tempo-rs.dev/stopping";
+
+async fn let_go(pods: &Api<Pod>, pod: &Pod, state: &Shared) {
+    if !pod.finalizers().iter().any(|finalizer| finalizer == STOPPING) {
+        return;
+    }
+    let name = pod.name_any();
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end && is_counted_as_disrupted(&state.budgets, &name).await {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let patch = json!({"metadata": {"uid": pod.uid(), "finalizers": null}});
+    drop(pods.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await);
+}
+
+async fn is_counted_as_disrupted(budgets: &Api<PodDisruptionBudget>, pod: &str) -> bool {
+    let Ok(budgets) = budgets.list(&ListParams::default()).await else { return true };
+    let mut counted = budgets.into_iter().filter_map(|budget| budget.status?.disrupted_pods);
+    counted.any(|pods| pods.contains_key(pod))
 }
 
 fn status_of(pod: &Pod, fate: Fate, address: Ipv4Addr, marker: &str) -> Value {
