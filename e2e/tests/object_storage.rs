@@ -60,8 +60,12 @@ impl Gateway {
             .context("start versitygw")?;
         self.child = Some(child);
         let address = ("127.0.0.1", self.port);
-        eventually("versitygw listens", DEADLINE, async || Ok(tokio::net::TcpStream::connect(address).await?))
-            .await?;
+        eventually(
+            "versitygw listens",
+            DEADLINE,
+            async || Ok(tokio::net::TcpStream::connect(address).await?),
+        )
+        .await?;
         Ok(())
     }
 
