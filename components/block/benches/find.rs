@@ -90,7 +90,7 @@ async fn open(meta: BlockMeta, folder: &Path) -> BlockReader {
 }
 
 fn find(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     let options = WriteOptions {
         block_id: BlockId::from_bytes([1; 16]),

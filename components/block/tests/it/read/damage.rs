@@ -42,7 +42,7 @@ async fn ask(fixture: &Fixture, id: &TraceId) -> Answer {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 /// A small block and one of its traces.
