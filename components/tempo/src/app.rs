@@ -181,7 +181,9 @@ impl App {
         }
         for BoundReceiver { receiver, socket, address: _ } in sockets {
             let name = receiver.name();
-            let run: Run = Box::new(move |stop| Box::pin(ends(receiver.run(socket, stop.cancelled_owned()))));
+            let run: Run = Box::new(move |stop| {
+                Box::pin(async move { Ok(receiver.run(socket, stop.cancelled_owned()).await?) })
+            });
             runner.spawn(Stage::Receivers, name, run);
         }
         runner.spawn_listener(Stage::Servers, grpc, mounted.grpc, &context);

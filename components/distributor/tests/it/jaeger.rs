@@ -211,14 +211,15 @@ async fn clients_are_told_the_configured_rate_or_nothing() {
 struct Receiving {
     address: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Receiving {
     async fn start(fixture: &Fixture, name: &str) -> Receiving {
         let receivers = fixture.distributor.datagram_receivers();
         let receiver: DatagramReceiver = receivers.into_iter().find(|r| r.name() == name).unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(receiver.run(socket, async { stopped.await.unwrap_or_default() }));
@@ -232,7 +233,7 @@ impl Receiving {
     /// What was sent before is in the socket, so it is read.
     async fn stop(self) {
         self.stop.send(()).unwrap();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
     }
 }
 

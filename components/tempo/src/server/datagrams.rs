@@ -2,12 +2,11 @@
 
 use std::{
     io,
-    net::{SocketAddr, ToSocketAddrs as _},
+    net::{SocketAddr, ToSocketAddrs as _, UdpSocket},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tempo_distributor::DatagramReceiver;
-use tokio::net::UdpSocket;
 use tracing::info;
 
 use super::ipv4_first;
@@ -31,12 +30,9 @@ pub(crate) struct BoundReceiver {
 /// Binds the socket of a receiver.
 pub(crate) fn bind(receiver: DatagramReceiver) -> Result<BoundReceiver, BindError> {
     let bound = bind_socket(receiver.endpoint(), receiver.socket_buffer_bytes());
-    let bound = bound.and_then(|(socket, granted)| {
-        let address = socket.local_addr()?;
-        Ok((UdpSocket::from_std(socket)?, address, granted))
-    });
+    let bound = bound.and_then(|(socket, granted)| Ok((socket.local_addr()?, socket, granted)));
     match bound {
-        Ok((socket, address, granted)) => {
+        Ok((address, socket, granted)) => {
             info!(
                 receiver = receiver.name(),
                 %address,
@@ -53,7 +49,7 @@ pub(crate) fn bind(receiver: DatagramReceiver) -> Result<BoundReceiver, BindErro
     }
 }
 
-fn bind_socket(endpoint: &str, buffer_bytes: usize) -> io::Result<(std::net::UdpSocket, usize)> {
+fn bind_socket(endpoint: &str, buffer_bytes: usize) -> io::Result<(UdpSocket, usize)> {
     let addresses = match endpoint.strip_prefix(':') {
         // Both families where there are two, as Go does.
         Some(port) => vec![format!("[::]:{port}"), format!("0.0.0.0:{port}")],
@@ -71,7 +67,7 @@ fn bind_socket(endpoint: &str, buffer_bytes: usize) -> io::Result<(std::net::Udp
     outcome
 }
 
-fn open(address: SocketAddr, buffer_bytes: usize) -> io::Result<(std::net::UdpSocket, usize)> {
+fn open(address: SocketAddr, buffer_bytes: usize) -> io::Result<(UdpSocket, usize)> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() && address.ip().is_unspecified() {
         socket.set_only_v6(false)?;

@@ -1,7 +1,9 @@
 //! Jaeger thrift over UDP, as clients send it to an agent: nobody is answered, what cannot be taken in is counted.
 //!
-//! One task reads its socket in bursts of non-blocking receives into one buffer and translates each datagram at once
-//! behind the bytes of those before it: no datagram is kept, and nothing is allocated for one but the bytes of its spans.
+//! A thread of its own reads each socket, because what comes while nobody reads must fit into the socket's buffer, often
+//! 208 KiB, and a runtime's worker may be busy for longer. It reads in bursts of non-blocking receives into one buffer and
+//! translates each datagram at once behind the bytes of those before it: no datagram is kept, and nothing is allocated for
+//! one but the bytes of its spans.
 //! (`recvmmsg` would save most of the system calls, but there is no safe way to it in the crates we use; at 100,000
 //! spans/s a receive is 3 % of the work.) What waits is bounded in datagrams, in bytes by what the distributor
 //! may have in flight; up to `workers` chunks of it are on their way to the ingesters. At the stop, what the
@@ -9,14 +11,16 @@
 
 mod kernel_drops;
 
-use std::{collections::VecDeque, future::Future, io, panic::resume_unwind, pin::pin, time::Duration};
+use std::{collections::VecDeque, future::Future, io, panic::resume_unwind, time::Duration};
 
 use bytes::Bytes;
 use tempo_config::DatagramsConfig;
 use tempo_model::TenantId;
 use tokio::{
     net::UdpSocket,
-    task::JoinSet,
+    runtime::{Builder, Handle},
+    sync::oneshot,
+    task::{JoinSet, spawn_blocking},
     time::{MissedTickBehavior, interval},
 };
 
@@ -96,9 +100,32 @@ impl DatagramReceiver {
         self.socket_buffer_bytes
     }
 
-    /// Reads `socket` until `stop`, then what it still has, and returns when all of it is pushed or counted.
-    pub async fn run(self, socket: UdpSocket, stop: impl Future<Output = ()>) {
-        let mut stop = pin!(stop);
+    /// Reads the non-blocking `socket` until `stop`, then what it still has, and returns when all of it is pushed or counted.
+    pub async fn run(self, socket: std::net::UdpSocket, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let (stopped, until) = oneshot::channel::<()>();
+        let pushing = Handle::current();
+        let mut reading = spawn_blocking(move || {
+            let reader = Builder::new_current_thread().enable_io().enable_time().build()?;
+            reader.block_on(self.read(socket, until, pushing))
+        });
+        let read = tokio::select! {
+            () = stop => {
+                drop(stopped);
+                reading.await
+            }
+            read = &mut reading => read,
+        };
+        read.unwrap_or_else(|error| if error.is_panic() { resume_unwind(error.into_panic()) } else { Ok(()) })
+    }
+
+    /// Reads until the sender of `stop` is gone; pushes go to the runtime of the ingester.
+    async fn read(
+        self,
+        socket: std::net::UdpSocket,
+        mut stop: oneshot::Receiver<()>,
+        pushing: Handle,
+    ) -> io::Result<()> {
+        let socket = UdpSocket::from_std(socket)?;
         let mut intake = Intake::new(&self);
         let mut pushes = JoinSet::new();
         let tenant = self.tenant();
@@ -107,7 +134,7 @@ impl DatagramReceiver {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = &mut stop => break,
+                _ = &mut stop => break,
                 Some(pushed) = pushes.join_next() => propagate_panic(pushed),
                 // An error of the socket shows in the read.
                 _ = socket.readable() => {
@@ -115,16 +142,16 @@ impl DatagramReceiver {
                 }
                 _ = every.tick() => self.count_kernel_drops(&mut kernel_drops),
             }
-            self.start_pushes(&mut intake, &mut pushes, &tenant);
+            self.start_pushes(&mut intake, &mut pushes, &tenant, &pushing);
         }
         // Without tokio, which would not know of what came since it last looked.
         if let Ok(socket) = socket.into_std() {
             for _ in 0..MOST_DRAIN_ROUNDS {
                 let came = intake.read(self.queue_size, |buffer| socket.recv(buffer));
-                self.start_pushes(&mut intake, &mut pushes, &tenant);
+                self.start_pushes(&mut intake, &mut pushes, &tenant, &pushing);
                 while let Some(pushed) = pushes.join_next().await {
                     propagate_panic(pushed);
-                    self.start_pushes(&mut intake, &mut pushes, &tenant);
+                    self.start_pushes(&mut intake, &mut pushes, &tenant, &pushing);
                 }
                 if came < self.queue_size {
                     break;
@@ -132,6 +159,7 @@ impl DatagramReceiver {
             }
             self.count_kernel_drops(&mut kernel_drops);
         }
+        Ok(())
     }
 
     fn count_kernel_drops(&self, kernel_drops: &mut KernelDrops) {
@@ -156,15 +184,17 @@ impl DatagramReceiver {
         intake: &mut Intake<'_>,
         pushes: &mut JoinSet<()>,
         tenant: &Result<TenantId, TenantRefused>,
+        pushing: &Handle,
     ) {
         while pushes.len() < self.workers
             && let Some(Chunk { bytes, datagrams: _, reservation }) = intake.next_chunk()
         {
             let (distributor, transport, tenant) = (self.distributor.clone(), self.transport, tenant.clone());
-            pushes.spawn(async move {
+            let push = async move {
                 // There is nobody to tell; `push` has counted the spans.
                 push(&distributor, transport, tenant, Bytes::from(bytes), reservation).await.ok();
-            });
+            };
+            pushes.spawn_on(push, pushing);
         }
     }
 }
