@@ -65,7 +65,7 @@ impl ArgoCd {
         let redis_address = format!("127.0.0.1:{redis}");
         let repo_server_address = format!("127.0.0.1:{repo_server}");
         let processes = vec![
-            setup.start_git(&repository, git)?,
+            setup.start_git(&repository, git).await?,
             setup.start_redis(redis)?,
             setup.start_repo_server(&redis_address, repo_server, repo_server_metrics)?,
             setup.start_controller(&redis_address, &repo_server_address, controller_metrics)?,
@@ -210,9 +210,16 @@ impl<'a> Setup<'a> {
         }))
     }
 
-    fn start_git(&self, repository: &Repository, port: u16) -> anyhow::Result<Child> {
-        let mut command = self.command(Path::new("git"));
-        command.args(["daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1"]);
+    /// Not as `git daemon`: that is a parent of the daemon, which would outlive it.
+    async fn start_git(&self, repository: &Repository, port: u16) -> anyhow::Result<Child> {
+        let asked = Command::new("git")
+            .arg("--exec-path")
+            .output()
+            .await
+            .context("ask git where its programs are")?;
+        let programs = String::from_utf8(asked.stdout).context("git --exec-path")?;
+        let mut command = self.command(&Path::new(programs.trim()).join("git-daemon"));
+        command.args(["--reuseaddr", "--export-all", "--listen=127.0.0.1"]);
         command.arg(format!("--base-path={}", repository.served().display())).arg(format!("--port={port}"));
         self.spawn(command, "git")
     }
